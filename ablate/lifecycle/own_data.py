@@ -45,7 +45,13 @@ from ablate.model.weights.external_checkpoint import (
 from ablate.model.weights.preprocessing import brings_statistics
 from ablate.robustness.evaluation_set import corrupt_block
 from ablate.robustness.score import score_images
-from ablate.study.baseline_checks import CAUSES, WARNING_ERRORS, expected_rule, guess_rule
+from ablate.study.baseline_checks import (
+    CAUSES,
+    WARNING_ERRORS,
+    expected_rule,
+    guess_rule,
+    seen_rule,
+)
 from ablate.study.preparation import fed_text
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import LARGEST_RESIZE, ModelSettings
@@ -62,7 +68,7 @@ _SMALL = 96
 _LARGEST_RESIDENT = 4 * 2**30
 """Bytes of decoded training images that are kept in memory."""
 _HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
-_SCORED_BY = "of a study's commands `ablate confirm` alone scores it"
+_SCORED_BY = "of a study's commands `ablate confirm` alone scores the test split"
 
 
 @dataclass(frozen=True)
@@ -350,8 +356,11 @@ class _Draft:
         share = f"{100 * self.validation_fraction:.3g} % of each class of train/"
         self.about = (f"trials are compared on {'val/' if self.has_validation else share}",)
         if not self.needs_split:
-            held_out = "test/" if "test" in self.counts else "val/, without a test/ beside it,"
-            self.about = (f"{held_out} is the test split; {_SCORED_BY}", *self.about)
+            held_out = "test/ is the test split"
+            if "test" not in self.counts:
+                held_out = "val/ becomes the test split, since there is no test/, and train/ both "
+                held_out += "the training and the validation images"
+            self.about = (f"{held_out}; {_SCORED_BY}", *self.about)
             self.say("; ".join(self.about))
 
     def split_test(self, links: Path) -> None:
@@ -426,11 +435,12 @@ class _Draft:
         self._find_sizes(origin)
         if self.answers.checkpoint is not None and self.saw_validation is None:
             own = self.has_validation
-            where = "They are val/." if own else "They are drawn from the training images."
+            count = sum((self.counts["val"] if own else self.training).values())
             question = Question(
                 "`saw_validation`",
-                f"Were the weights trained on some of the validation images?  {where}",
-                {"yes": "every result is marked so", "no": "they have seen none of them"},
+                f"There are {count:,} images of {'val' if own else 'train'}/: was it trained on "
+                f"these?  {self.about[-1].capitalize()}.",
+                {"yes": "every result is marked so", "no": "it has seen none of them"},
                 _read_yes_or_no,
                 None if own else "yes",
             )
@@ -586,6 +596,12 @@ class _Draft:
             f"baseline: right on {fed_text(*fed)} (a network that always answers "
             f"{show_name(most)}: {100 * share:.1f} %)"
         )
+        if self.saw_validation is False and "val" in self.counts and "test" not in self.counts:
+            # Trials are compared on images of train/, and val/ is what it surely has not seen.
+            other = bench.test_split
+            held_out = score_images(model, other, bench.environment).accuracy, len(other)
+            if rule := seen_rule((accuracy, n), held_out):
+                self.say(f"warning: {rule}")
         expected, is_taken = self.answers.expected_accuracy, self.answers.is_as_expected
         if rule := expected_rule(expected, *fed):
             raise UsageError(f"`expected_accuracy`: {rule}")

@@ -107,3 +107,26 @@ def gain_rule(
         f"plain finetuning raises clean accuracy by {100 * gain:.1f} points, from "
         f"{100 * baseline:.1f} to {100 * plain:.1f} % (standard error {100 * error:.1f})"
     )
+
+
+def seen_rule(validation: tuple[float, int], held_out: tuple[float, int]) -> str | None:
+    """How a network's accuracy speaks against `baseline.saw_validation: false`.
+
+    Args:
+        validation: accuracy in [0, 1], and number of images, of the validation images, which are
+            drawn from train/; held_out: of those in val/, which are others.
+
+    Returns:
+        A sentence without its end; None up to 3 points or 3 standard errors.
+    """
+    gain = validation[0] - held_out[0]
+    both = (validation, held_out)
+    error = math.sqrt(sum(share * (1 - share) / images for share, images in both))
+    if 100 * gain <= GAIN_POINTS or gain <= GAIN_ERRORS * error:
+        return None
+    seen, unseen = (f"{100 * share:.1f} % of {images:,} images" for share, images in both)
+    return (
+        f"saw_validation: no looks false: the network is right on {seen} of train/, which trials "
+        f"are compared on, and on {unseen} of val/ (standard error of the difference "
+        f"{100 * error:.1f} points): say yes if it was trained on train/"
+    )

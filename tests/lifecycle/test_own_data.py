@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 import ablate
 from ablate.lifecycle.own_data import SearchSize
 from ablate.lifecycle.place import place_of_file
+from ablate.study.baseline_checks import seen_rule
 
 COUNTS = {"blue": 12, "green": 18, "red": 30}
 MEAN, STD = (0.9, 0.1, 0.5), (0.3, 0.2, 0.1)
@@ -141,9 +143,9 @@ def test_the_test_split_is_a_fifth_of_each_class_and_always_the_same(
     [
         (
             (),
-            "--saw-validation: must be given without a terminal, got none. Were the weights "
-            "trained on some of the validation images?  They are drawn from the training images. "
-            "yes: every result is marked so; no: they have seen none of them.",
+            "--saw-validation: must be given without a terminal, got none. There are 48 images of "
+            "train/: was it trained on these?  Trials are compared on 25 % of each class of "
+            "train/. yes: every result is marked so; no: it has seen none of them.",
         ),
         (
             ("--saw-validation", "no"),
@@ -225,6 +227,40 @@ def test_on_a_terminal_it_asks(shapes: Path, work: Path, monkeypatch: pytest.Mon
     assert refused.exit_code == 2
     assert "ablate: baseline: must be as good as it was, got" in refused.output
     assert not (work / "other.yaml").exists()
+
+
+def test_a_network_that_has_seen_the_training_images_is_noticed(shapes: Path, work: Path) -> None:
+    """It is right on train/, and on a third of val/: what `saw_validation: no` says looks false."""
+    shapes.rename(work / "train")
+    (work / "shapes").mkdir()
+    (work / "train").rename(shapes / "train")
+    others = {"blue": "green", "green": "red", "red": "red"}
+    for name, other in others.items():  # two of three classes look otherwise
+        shutil.copytree(shapes / "train" / other, shapes / "val" / name)
+    result = run_here(*init(*SAID), cwd=work)
+    assert result.returncode == 0, result.stderr
+    assert (
+        "val/ becomes the test split, since there is no test/, and train/ both the training and "
+        "the validation images; of a study's commands `ablate confirm` alone scores the test "
+        "split; trials are compared on 25 % of each class of train/"
+    ) in result.stdout.splitlines()
+    assert (
+        "warning: saw_validation: no looks false: the network is right on 100.0 % of 15 images of "
+        "train/, which trials are compared on, and on 38.5 % of 78 images of val/ (standard error of the "
+        "difference 5.5 points): say yes if it was trained on train/"
+    ) in result.stdout.splitlines()
+    seen = (*FED, "--saw-validation", "yes", "--yes")
+    assert "looks false" not in run_here(*init(*seen, name="seen"), cwd=work).stdout
+
+
+def test_how_far_train_may_be_above_val() -> None:
+    """Up to 3 points, and up to 3 standard errors of the two, which are of different images."""
+    assert seen_rule((0.9, 100), (0.75, 100)) is None  # 15 points, 2.8 standard errors
+    assert "(standard error of the difference 5.4 points)" in str(
+        seen_rule((0.9, 100), (0.73, 100))
+    )
+    assert seen_rule((0.9, 50_000), (0.875, 50_000)) is None  # 2.5 points, 12 standard errors
+    assert seen_rule((0.7, 500), (0.9, 500)) is None
 
 
 @pytest.mark.slow
