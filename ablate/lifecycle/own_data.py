@@ -31,6 +31,7 @@ from ablate.finetune.baseline import first_network, new_network
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.shipped import relative_to, write_new
 from ablate.lifecycle.study_file import parse_study
+from ablate.model import no_feature_map
 from ablate.model.build import own_image_size, own_statistics
 from ablate.model.environment import environment_of, gpu_count, preparation_cores
 from ablate.model.inspect import has_adaptable_norm, usable_taps
@@ -252,6 +253,8 @@ def write_own_study(
         draft.find_network()
         draft.find_normalization()
         draft.has_taps = bool(usable_taps(draft.model, draft.base))
+        if not draft.has_taps:
+            say(f"note: {no_feature_map(draft.model)}, so the study has no FMA")
         draft.has_batch_norm = has_adaptable_norm(draft.model, draft.base)
         if draft.backbone is not None:  # fetched and tried before anything that takes long
             bench = draft.bench()

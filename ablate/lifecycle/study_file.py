@@ -32,8 +32,8 @@ from ablate.files.regular import MOST_TEXT_BYTES, UnusualFileError, read_regular
 from ablate.files.shown import show_name
 from ablate.finetune.reads import SECTIONS, inert_rules
 from ablate.lifecycle.shipped import shipped_studies
-from ablate.model import has_batch_norm
-from ablate.model.inspect import has_adaptable_norm
+from ablate.model import has_batch_norm, no_feature_map, taps_of
+from ablate.model.inspect import has_adaptable_norm, usable_taps
 from ablate.robustness.suites import objective_rules
 from ablate.space.fit import nothing_searched, reach_rules, telling_values
 from ablate.space.parse import read_space
@@ -387,6 +387,10 @@ def network_notes(study: Study, base: Path) -> Iterator[str]:
             "none: at the same weight its gradient may be several times as large. Write scale: "
             "gradient, which measures it"
         )
+    if study.trainable is None and not _compares_maps(study) and taps_of(model) is None:
+        with suppress(UsageError):
+            if not usable_taps(model, base):
+                yield f"model.name: {no_feature_map(model)}, so no trial can have FMA"
 
 
 def _has_norm(model: str, base: Path) -> bool | None:

@@ -72,6 +72,11 @@ def taps_of(name: str) -> tuple[str, ...] | None:
     return tuple(tap_paths(name)) or None
 
 
+def no_feature_map(name: str) -> str:
+    """What is said of a network without usable taps."""
+    return f"no layer of {name} has a feature map (height and width, or tokens)"
+
+
 def has_batch_norm(name: str) -> bool | None:
     """Whether a network has batch norm, if its name tells (as for `taps_of`); else None."""
     return None if taps_of(name) is None else not name.startswith(_WITHOUT_BATCH_NORM)

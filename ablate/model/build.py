@@ -18,10 +18,12 @@ from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.files.shown import count_text
 from ablate.model import MODELS, SOURCES, is_external
+from ablate.model.found_taps import find_taps
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import Published, choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
 from ablate.model.taps import channel_axis, layer_names, map_in
+from ablate.model.timm import listed_taps
 from ablate.study.callables import import_callable
 from ablate.study.settings import ModelSettings
 
@@ -83,6 +85,8 @@ def build_model(
         if is_external(name):
             source, network = _source(name)
             built = source.build(network, classes) if source else _build_own(name, classes, base)
+            if not layer_names(built).taps:
+                built.taps = find_taps(built, listed_taps(built))  # type: ignore[assignment]
             model = adapt(built, name, classes, statistics)
         else:
             model = _BUILDERS[name](classes, statistics.mean, statistics.std)
@@ -98,10 +102,13 @@ def build_skeleton(
     """`build_model`, without memory for its weights if possible."""
     try:
         with torch.device("meta"):
-            return _build_any(settings, base, classes)
+            model = _build_any(settings, base, classes)
+        if layer_names(model).taps:
+            return model
     except Exception:
-        # Some networks compute with numbers while they are built (torchvision's RegNet).
-        return _build_any(settings, base, classes)
+        pass
+    # Some networks compute with numbers while they are built (torchvision's RegNet) or run.
+    return _build_any(settings, base, classes)
 
 
 def _build_any(settings: ModelSettings, base: Path | None, classes: int = 10) -> nn.Module:

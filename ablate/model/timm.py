@@ -28,26 +28,23 @@ _STAGE = re.compile(r"(blocks|stages|layers|layer)\.?\d+$")
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """Build a network with random weights and, if timm lists feature levels, a dict `taps`.
+    """Build a network with random weights.
 
     Raises:
         MissingDependencyError: if timm is not installed.
         ParameterError: if timm has no such network.
     """
     model: nn.Module = _import_timm(name).create_model(name, pretrained=False, num_classes=classes)
-    taps = find_taps(model)
-    if taps:
-        model.taps = taps  # type: ignore[assignment]
     return model
 
 
-def find_taps(model: nn.Module) -> dict[str, str]:
+def listed_taps(model: nn.Module) -> dict[str, str]:
     """The feature levels of a network of timm: alias -> module path, first to last."""
     modules = dict(model.named_modules())
     taps: dict[str, str] = {}
     for level in getattr(model, "feature_info", ()):
-        path = level.get("module")
-        if path not in modules:
+        path = str(level.get("module")) if isinstance(level, dict) else ""
+        if path not in modules or not path:
             continue
         if not taps and level.get("reduction", 0) <= 2 and not _STAGE.search(path):
             taps["stem"] = path

@@ -129,7 +129,7 @@ def build(name: str) -> nn.Module:
         torch.manual_seed(0)
         model = FAMILIES[name][0]()
     if name.startswith("timm"):
-        model.taps = timm_networks.find_taps(model)  # type: ignore[assignment]
+        model.taps = timm_networks.listed_taps(model)  # type: ignore[assignment]
     elif name in ("efficientnet_b0", "mobilenet_v2"):  # of fewer blocks than the published ones
         stages = range(len(model.features) - 1)  # type: ignore[arg-type]
         model.taps = {f"stage{i}" if i else "stem": f"features.{i}" for i in stages}  # type: ignore[assignment]

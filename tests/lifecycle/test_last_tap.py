@@ -131,12 +131,12 @@ def test_layers_says_so_too() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hrnet_w18_small", "crossvit_tiny_240"])
-def test_networks_of_timm_without_a_usable_tap(name: str) -> None:
+def test_networks_whose_levels_of_timm_are_no_maps_get_taps_that_are_found(name: str) -> None:
     pytest.importorskip("timm")
-    assert tuple(names_for(f"timm:{name}")["loss.fma.layers"]) == ()
+    taps = tuple(names_for(f"timm:{name}")["loss.fma.layers"])
+    assert taps[0] == "stage1"
     modules = describe_layers(ModelSettings(name=f"timm:{name}"))
-    assert modules
-    assert not any(one.is_tap for one in modules)
+    assert [one.name for one in modules if one.is_tap] == list(taps)
 
 
 def test_networks_without_batch_norm_are_advised_to_measure_the_weight() -> None:

@@ -318,3 +318,36 @@ def test_a_search_is_as_large_as_fits() -> None:
     assert least.seconds > 600
     assert replace(measured, steps=20).baseline_epochs == 75
     assert replace(measured, steps=20, step_seconds=10.0).baseline_epochs == 10
+
+
+NO_MAP = """
+import torch
+
+
+def build(classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, classes))
+"""
+
+
+@pytest.mark.slow
+def test_a_network_without_a_feature_map_is_studied_without_fma(shapes: Path, work: Path) -> None:
+    (work / "flat_nets.py").write_text(NO_MAP)
+    means = torch.tensor(list(COLOURS.values())).repeat_interleave(64, dim=1)
+    weights = {"1.weight": 2 * means, "1.bias": -(means**2).sum(dim=1)}
+    torch.save(weights, work / "flat.pt")
+    model = ("--model", "flat_nets:build", "--checkpoint", "flat.pt", "--image-size", 8)
+    fed = ("--normalization", "none", "--saw-validation", "no", "--yes")
+    result = run_here("init", "flat", "--data", "shapes", *model, *fed, cwd=work)
+    assert result.stderr == ""
+    said = "no layer of flat_nets:build has a feature map (height and width, or tokens)"
+    assert f"note: {said}, so the study has no FMA" in result.stdout.splitlines()
+    assert "fma" not in (work / "flat.yaml").read_text()
+
+    result = run_here("check", "flat.yaml", cwd=work)
+    assert result.returncode == 0
+    assert f"flat.yaml: note: model.name: {said}, so no trial can have FMA" in result.stdout
+    listed = run_here("layers", "flat_nets:build", "--image-size", 8, cwd=work).stdout
+    assert said in " ".join(listed.split())
+    small = ["search.trials=2", "robustness.suite=[contrast]", "robustness.severities=[3]"]
+    record = ablate.launch(work / "flat.yaml", small, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 2

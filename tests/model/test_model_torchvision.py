@@ -117,10 +117,12 @@ def test_its_own_image_size(name: str, size: int) -> None:
     assert own_image_size(settings(name)) == size
 
 
-def test_without_aliases_the_outermost_modules_are_described() -> None:
+def test_what_the_table_lacks_is_found() -> None:
     assert describe_layers(settings("squeezenet1_1"), 64) == [
-        LayerInfo("features", "features", (512, 3, 3), 1, is_tap=False),
-        LayerInfo("classifier", "classifier", (10, 1, 1), 1, is_tap=False),
+        LayerInfo("stage1", "features.1", (64, 31, 31), 1),
+        LayerInfo("stage2", "features.4", (128, 15, 15), 1),
+        LayerInfo("stage3", "features.7", (256, 7, 7), 1),
+        LayerInfo("stage4", "features", (512, 3, 3), 1),
     ]
 
 

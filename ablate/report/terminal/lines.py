@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ablate.files.shown import shown_if
+from ablate.model import no_feature_map
 from ablate.report.numbers import duration_text, param_text, short_names
 from ablate.report.tables import Table, text_column
 from ablate.study.json_data import json_value
@@ -127,8 +128,11 @@ def _design_lines(plan: PlannedAblation) -> list[str]:
 
 def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
     """A model's named layers, first to last; of one without, modules that can be tapped."""
-    has_taps = any(layer.is_tap for layer in layers)
-    what = "layers" if has_taps else "modules, and no usable tap,"
+    what = "layers"
+    if not any(layer.is_tap for layer in layers):
+        has_maps = any(layer.shape[1:] for layer in layers)
+        why = "no usable tap," if has_maps else f"{no_feature_map(model)},"
+        what = f"modules, and {why}"
     shapes = [" x ".join(map(str, layer.shape)) for layer in layers]
     channels = [
         "not known"
