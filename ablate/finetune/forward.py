@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from ablate.distortion.shapes import ByteImages, Images, Labels
+from ablate.errors import ParameterError
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.bundled import BundledPasses
@@ -115,6 +116,13 @@ class Forward:
             self._is_probed = True
         with taps, bundled():
             logits: torch.Tensor = model(images)
+        if taps.without_gradient and torch.is_grad_enabled():
+            raise ParameterError(
+                f"loss.fma.layers: {min(taps.without_gradient)} must run with a gradient to be "
+                "trained by its maps, got a pass without one. Use checkpoint(..., "
+                "use_reentrant=False) where the network saves memory so, remove no_grad() around "
+                "it, or choose another layer."
+            )
         views = zip(split_copies(logits, len(batches)), taps.split(len(batches)), strict=True)
         taps.clear()  # or the maps would be kept until the next step
         return [View(*both) for both in views]

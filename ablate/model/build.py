@@ -18,7 +18,7 @@ from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.files.shown import count_text
 from ablate.model import MODELS, SOURCES, is_external
-from ablate.model.found_taps import find_taps
+from ablate.model.found_taps import find_taps, input_channels
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import Published, choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
@@ -336,6 +336,12 @@ def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
     except ParameterError:
         raise
     except (Exception, SystemExit) as error:
+        if (taken := input_channels(model)) not in (None, channels):
+            raise ParameterError(
+                f"model.name: {name} must take images of {count_text(channels, 'channel')} (grey "
+                f"ones have three that are equal), got a first convolution that takes {taken}. "
+                "Put a convolution from 3 channels before it, or give it images[:, :1]."
+            ) from error
         raise ParameterError(
             f"dataset.image_size: {name} must take images of {side} x {side}, got "
             f"{error_text(error).rstrip('!.')}. Leave it out to use the network's own size."
@@ -372,6 +378,8 @@ def _check_output(
     name: str, classes: int, model: nn.Module, arguments: tuple[Images], output: Any
 ) -> torch.Tensor:
     logits = logits_of(output)
+    if model.training and isinstance(logits, tuple) and logits:
+        logits = logits[0]  # auxiliary logits follow
     # Not `len`, which would fix the batch of an exported network.
     expected = (arguments[0].shape[0], classes)
     got = type(logits).__name__

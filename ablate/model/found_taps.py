@@ -54,6 +54,12 @@ def find_taps(model: nn.Module, known: Mapping[str, str] | None = None) -> dict[
     return known
 
 
+def input_channels(model: nn.Module) -> int | None:
+    """The channels that the first convolution of a network reads; None if it has none."""
+    first = next((one for one in model.modules() if isinstance(one, _ConvNd)), None)
+    return None if first is None else first.in_channels
+
+
 def _stages(model: nn.Module, maps: Mapping[str, int]) -> list[str]:
     """The last module of each resolution, from fine to coarse, by positions in order of ending.
 
@@ -91,8 +97,7 @@ def _maps_by_size(model: nn.Module, device: str | None = None) -> Iterator[dict[
         probe = copy.deepcopy(model).eval().to(device)
     except Exception:  # nor could a study copy it
         return
-    first = next((one for one in probe.modules() if isinstance(one, _ConvNd)), None)
-    channels = 3 if first is None else first.in_channels
+    channels = input_channels(probe) or 3
     maps: dict[str, int] = {}
 
     def note(path: str, _module: nn.Module, _arguments: Any, output: Any) -> None:

@@ -129,6 +129,8 @@ class FeatureTaps:
                     f"{layer!r}. {did_you_mean(layer, shown)}"
                 )
         self._kept: dict[str, tuple[Tensor, int | None]] = {}
+        self.without_gradient: set[str] = set()
+        """Layers that ran in a block without gradient, as in the latest forward pass."""
         # Layer -> (input, output) of the activation that ran last inside it.
         self._activated: dict[str, tuple[Tensor, Tensor]] = {}
         self._handles: list[RemovableHandle] = []
@@ -195,6 +197,7 @@ class FeatureTaps:
     def clear(self) -> None:
         """Forget the last outputs, and so free their memory."""
         self._kept.clear()
+        self.without_gradient.clear()
 
     def split(self, n: int = 2) -> tuple[FeatureMaps, ...]:
         """The equal parts of every map, for a forward pass of `torch.cat([clean, *copies])`.
@@ -243,6 +246,8 @@ class FeatureTaps:
                     "before it."
                 )
         self._kept[layer] = (kept, _version(kept))
+        if not torch.is_grad_enabled():
+            self.without_gradient.add(layer)
 
 
 def _version(tensor: Tensor) -> int | None:

@@ -13,22 +13,19 @@ from ablate.model import tap_paths
 from ablate.model.normalization import IMAGENET, Published
 from ablate.model.weights.external_checkpoint import CheckpointSource
 
+_AUXILIARY = ("googlenet", "inception_v3")
+"""Networks that return auxiliary logits too in training, of which only the logits are used."""
+
 
 def build(name: str, classes: int) -> nn.Module:
     """Build a network with random weights and, if its family is known, a dict `taps`.
 
     Raises:
-        ParameterError: if torchvision has no such network for classification, or it returns
-            more than the logits while it trains.
+        ParameterError: if torchvision has no such network for classification.
     """
     _check(name)
-    if name in ("googlenet", "inception_v3"):
-        raise ParameterError(
-            "model.name: must be a network that returns only logits in training, got "
-            f"'torchvision:{name}', which adds auxiliary logits. Choose another network, or a "
-            "callable that builds it with aux_logits=False."
-        )
-    model: nn.Module = get_model(name, weights=None, num_classes=classes)
+    options = {"init_weights": True} if name in _AUXILIARY else {}  # or it warns
+    model: nn.Module = get_model(name, weights=None, num_classes=classes, **options)
     if taps := tap_paths(f"torchvision:{name}"):
         model.taps = taps  # type: ignore[assignment]
     return model
@@ -59,6 +56,12 @@ def find_weights(name: str, weights: str) -> CheckpointSource:
     Raises:
         DataError: if it has no such weights.
     """
+    if name in _AUXILIARY:
+        raise DataError(
+            f"baseline.checkpoint: must not be torchvision's weights of {name}, got "
+            f"'torchvision:{weights}', whose network also scales its images itself "
+            "(transform_input). Name a function of your own that builds it, and a file."
+        )
     known = get_model_weights(name)
     if weights not in known.__members__:
         full = [f"torchvision:{entry}" for entry in known.__members__]

@@ -59,6 +59,18 @@ class InEntry(Net):
     def forward(self, images):
         return {"features": images, "logits": super().forward(images)}
 
+class WithAuxiliary(Net):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, -logits) if self.training else logits
+
+class Always(Net):
+    def forward(self, images):
+        return (super().forward(images), images)
+
+def grey(classes):
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, classes))
+
 class OwnDevice(Net):
     def forward(self, images):
         return super().forward(images + torch.zeros(1).to("cpu"))
@@ -230,6 +242,25 @@ def test_logits_are_taken_out_of_what_has_them(build: Build, name: str) -> None:
     model = build(name)
     check_image_size(model, name, 8)
     assert torch.equal(model(images), build("Net")(images))
+
+
+def test_auxiliary_logits_of_training_are_left_out(build: Build) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    model = build("WithAuxiliary")
+    check_image_size(model, "own_nets:WithAuxiliary", 8)
+    assert torch.equal(model.train()(images), build("Net")(images))
+    with pytest.raises(ParameterError, match="got tuple in eval mode"):
+        build("Always").eval()(images)
+
+
+def test_a_network_for_other_channels(build: Build) -> None:
+    with pytest.raises(ParameterError) as error:
+        check_image_size(build("grey"), "own_nets:grey", 8)
+    assert str(error.value) == (
+        "model.name: own_nets:grey must take images of 3 channels (grey ones have three that are "
+        "equal), got a first convolution that takes 1. Put a convolution from 3 channels before "
+        "it, or give it images[:, :1]."
+    )
 
 
 @pytest.mark.parametrize("mode", ["training", "eval"])

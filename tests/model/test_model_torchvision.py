@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from ablate.errors import ParameterError
+from ablate.errors import DataError, ParameterError
 from ablate.model import has_batch_norm, is_external, taps_of
 from ablate.model.build import (
     LayerInfo,
@@ -18,6 +18,7 @@ from ablate.model.build import (
 )
 from ablate.model.inspect import has_adaptable_norm, inspect_layers, torchvision_names
 from ablate.model.normalization import IMAGENET
+from ablate.model.torchvision import find_weights
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
@@ -159,11 +160,15 @@ def test_unknown_network_suggests_the_nearest(call: object) -> None:
 
 
 @pytest.mark.parametrize("full", AUXILIARY)
-def test_auxiliary_logits_are_refused(full: str) -> None:
-    with pytest.raises(ParameterError) as error:
-        build(full.partition(":")[2])
+def test_auxiliary_logits_are_left_out(full: str) -> None:
+    name = full.partition(":")[2]
+    with torch.device("meta"):
+        model = build(name).train()
+        assert model(torch.rand(2, 3, 299, 299)).shape == (2, 7)
+    with pytest.raises(DataError) as error:
+        find_weights(name, "DEFAULT")
     assert str(error.value) == (
-        f"model.name: must be a network that returns only logits in training, got {full!r}, which "
-        "adds auxiliary logits. Choose another network, or a callable that builds it with "
-        "aux_logits=False."
+        f"baseline.checkpoint: must not be torchvision's weights of {name}, got "
+        "'torchvision:DEFAULT', whose network also scales its images itself (transform_input). "
+        "Name a function of your own that builds it, and a file."
     )
