@@ -70,6 +70,8 @@ _PARAMETERS = {
     ["imagenet", "dataset", "none"],
 )
 @normalization_options
+@option("--channels", "Order in which the network gets the channels.", ["rgb", "bgr"])
+@option("--value-range", "Value of a white pixel for the network.", ["1", "255"])
 @size_options
 @option(
     "--saw-validation",
@@ -156,8 +158,9 @@ def _init_of_data(
 ) -> tuple[Path, ...]:
     from ablate.lifecycle.own_data import Answers, write_own_study
 
-    seen = options.pop("saw_validation")
-    answers = Answers(data, saw_validation=None if seen is None else seen == "yes", **options)
+    seen, white = options.pop("saw_validation"), options.pop("value_range")
+    options |= {"saw_validation": None if seen is None else seen == "yes"}
+    answers = Answers(data, value_range=None if white is None else int(white), **options)
     ask = _ask if is_terminal() and not as_json else _refuse
     say = partial(click.echo, err=as_json)
     try:

@@ -119,7 +119,7 @@ def obtain_baseline(
     made_from: dict[str, Any] = {
         "version": _VERSION,
         "classes": dataset.classes,
-        "model": model_settings.model_dump(mode="json"),
+        "model": _without_added("model", model_settings.model_dump(mode="json")),
     }
     name = model_settings.name
     if is_own_code(name):
@@ -192,9 +192,7 @@ def _training_inputs(
     """What determines the bits of a training, besides the network, its code and the weights that it
     begins with."""
     settings = baseline_settings.model_dump(mode="json", exclude={"expected_accuracy", "backbone"})
-    for key, value in ADDED_KEYS.items():  # the baselines that came before them are still these
-        if key.startswith("baseline.") and value_at({"baseline": settings}, key) == value:
-            delete_at({"baseline": settings}, key)
+    settings = _without_added("baseline", settings)
     inputs: dict[str, Any] = {
         "train": dataset.train.digest,
         "image_shape": list(dataset.validation.images.shape[1:]),
@@ -212,6 +210,15 @@ def _training_inputs(
     if dataset.contents is not None:
         inputs["contents"] = dataset.contents
     return inputs
+
+
+def _without_added(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The same, in place, without keys at their defaults that came later: the baselines that came
+    before them are still these."""
+    for key, value in ADDED_KEYS.items():
+        if key.startswith(f"{section}.") and value_at({section: settings}, key) == value:
+            delete_at({section: settings}, key)
+    return settings
 
 
 def kept_baseline(cache: Path, sha256: str) -> Baseline | None:
@@ -392,7 +399,8 @@ def new_network(
     statistics = dataset.mean, dataset.std
     if exported is not None:
         statistics = exported.mean, exported.std
-        model_settings = model_settings.model_copy(update={"normalization": "dataset"})
+        its_own = {"normalization": "dataset", "channels": exported.channels, "value_range": 1}
+        model_settings = model_settings.model_copy(update=its_own)
     model = build_model(model_settings, len(dataset.classes), *statistics, seed=seed, base=base)
     if checks and is_external(model_settings.name):
         _, channels, _, side = dataset.validation.images.shape
@@ -401,11 +409,13 @@ def new_network(
 
 
 def _exported(weights: Path | None, model_settings: ModelSettings) -> ExportMetadata | None:
-    """What an export says of weights whose network does not store its normalisation."""
-    if weights is None or weights.suffix != ".safetensors" or not is_external(model_settings.name):
+    """What an export says of how its network is fed, where the weights alone do not."""
+    if weights is None or weights.suffix != ".safetensors":
         return None
     with suppress(DataError):  # a damaged file is named where its weights are read
-        return read_metadata(weights)
+        found = read_metadata(weights)
+        is_told = found is None or found.channels == model_settings.channels
+        return None if is_told and not is_external(model_settings.name) else found
     return None
 
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +69,8 @@ _SMALL = 96
 """Side in pixels up to which images are scored as CIFAR-10-C's are, and not as ImageNet-C's."""
 _LARGEST_RESIDENT = 4 * 2**30
 """Bytes of decoded training images that are kept in memory."""
+_MOST_TRIED = 250
+"""Validation images on which each way to feed a network is tried."""
 _HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
 _SCORED_BY = "of a study's commands `ablate confirm` alone scores the test split"
 
@@ -83,6 +86,7 @@ class Answers:
         backbone: that it is trained from, as `baseline.backbone`; "none": random weights; None: the
             published weights of the network, if it has some.
         normalization: "dataset", "imagenet" or "none"; mean, std: per channel, in its place.
+        channels, value_range: as `model.channels` and `model.value_range`.
         image_size: side in pixels that the network sees; resize: shorter side before the crop.
         saw_validation: whether the weights were trained on the images that trials are compared on.
         expected_accuracy: clean accuracy of the baseline, from 0 to 1.
@@ -98,6 +102,8 @@ class Answers:
     normalization: Literal["imagenet", "dataset", "none"] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    channels: Literal["rgb", "bgr"] | None = None
+    value_range: int | None = None
     image_size: int | None = None
     resize: int | None = None
     saw_validation: bool | None = None
@@ -251,11 +257,11 @@ def write_own_study(
         if draft.needs_split:
             draft.split_test(links)
         draft.find_network()
-        draft.find_normalization()
         draft.has_taps = bool(usable_taps(draft.model, draft.base))
         if not draft.has_taps:
             say(f"note: {no_feature_map(draft.model)}, so the study has no FMA")
         draft.has_batch_norm = has_adaptable_norm(draft.model, draft.base)
+        draft.find_normalization()
         if draft.backbone is not None:  # fetched and tried before anything that takes long
             bench = draft.bench()
             with working("loading the backbone"):
@@ -280,7 +286,7 @@ class _Draft:
         images: the folder that the study reads; counts: split -> class -> images, of it.
         about: how test and validation images come about, for the file.
         backbone: that the baseline is trained from; None: random weights, or a checkpoint.
-        normalization: value of `model.normalization`, in YAML.
+        normalization: value of `model.normalization`, in YAML; channels, value_range: of `model`.
         has_taps: whether the network names layers whose feature maps can be compared.
         has_batch_norm: decides optimiser and learning rates.
         measured: clean accuracy of the baseline, and the number of images.
@@ -301,6 +307,8 @@ class _Draft:
     resize: int | None = None
     backbone: str | None = None
     normalization: str = "auto"
+    channels: str = "rgb"
+    value_range: int = 1
     saw_validation: bool | None = None
     has_taps: bool = True
     has_batch_norm: bool = True
@@ -512,38 +520,41 @@ class _Draft:
         self.image_size, self.resize = side, resize
 
     def find_normalization(self) -> None:
-        """How images are normalised: as said, as the weights say, or as asked, with the accuracy of
-        each choice, from which a wrong one is seen at once; it is never guessed."""
+        """How images are fed: as said, as the weights say, or as asked, with the accuracy of each
+        choice, from which a wrong one is seen at once; it is never guessed."""
         answers, settings = self.answers, ModelSettings(name=self.model)
-        Normalization(answers.normalization, answers.mean, answers.std).check()
+        self.channels, self.value_range = answers.channels or "rgb", answers.value_range or 1
+        Normalization(answers.normalization, answers.mean, answers.std).check(self.value_range)
         if answers.mean is not None and answers.std is not None:
             self.normalization = _statistics_text(answers.mean, answers.std)
         elif answers.normalization is not None:
             self.normalization = answers.normalization
-        elif not self._knows_statistics(settings):
-            mean, std = (", ".join(f"{value:.4g}" for value in part) for part in IMAGENET)
-            choices = {
-                "imagenet": f"mean {mean}, std {std}",
-                "dataset": "mean and std of the training images",
-                "none": "images in [0, 1], as where the network normalises itself",
-                _HALF: "images in [-1, 1], or any other numbers",
-            }
-            own, tried = own_statistics(settings), dict[str, str]()
-            if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
-                mean, std = (",".join(f"{value:g}" for value in part) for part in own)
-                choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
-            text = "How were images normalised?  The weights do not say it"
-            if self.backbone is None:
-                with self.working("scoring the weights"):
-                    scored = {choice: self._try_normalization(choice) for choice in choices}
-                tried = {name: f" ({100 * share:.1f} %)" for name, (share, _) in scored.items()}
-                n = next(iter(scored.values()))[1]
-                text += f"; in brackets: the share of {n:,} validation images that they are right "
-                text += "on when fed so"
-            choices = {name: f"{meaning}{tried.get(name, '')}" for name, meaning in choices.items()}
-            self.normalization = self.ask(
-                Question("`normalization`", f"{text}.", choices, _read_normalization)
-            )
+        if self._knows_statistics(settings):
+            return
+        if self.normalization != "auto":
+            if self.backbone is None and None in (answers.channels, answers.value_range):
+                self._try_feeds(self.normalization)
+            return
+        mean, std = (", ".join(f"{value:.4g}" for value in part) for part in IMAGENET)
+        choices = {
+            "imagenet": f"mean {mean}, std {std}",
+            "dataset": "mean and std of the training images",
+            "none": "not at all, or by the network itself",
+            _HALF: "images in [-1, 1], or any other numbers",
+        }
+        own = own_statistics(settings)
+        if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
+            mean, std = (",".join(f"{value:g}" for value in part) for part in own)
+            choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
+        text = "How were images normalised?  The weights do not say it"
+        if self.backbone is None:
+            tried = {name: self._try_feeds(_read_fed(name)[0]) for name in choices}
+            best = sorted(choices, key=lambda name: -tried[name][0])
+            choices = {name: f"{choices[name]} ({tried[name][1]})" for name in best}
+            text += "; in brackets: fed so they are right most often (add bgr, 255 to the answer)"
+        fed = self.ask(Question("`normalization`", f"{text}.", choices, _read_fed))
+        self.normalization, channels, value_range = fed
+        self.channels, self.value_range = channels or self.channels, value_range or self.value_range
 
     def _knows_statistics(self, settings: ModelSettings) -> bool:
         """Whether weights, if there are some, say how their images were normalised."""
@@ -553,17 +564,29 @@ class _Draft:
         find = find_backbone if self.backbone else find_checkpoint
         return brings_statistics(settings, find(settings, weights, Path()), weights)
 
-    def _try_normalization(self, choice: str) -> tuple[float, int]:
-        """Accuracy of the weights as fed so, on at most 500 validation images; not cached."""
-        bench = replace(self, normalization=_read_normalization(choice)).bench()
-        written = bench.study.baseline.checkpoint
+    def _try_feeds(self, normalization: str) -> tuple[float, str]:
+        """The highest accuracy of the weights with these numbers, and its order of channels and
+        range; those of all that may be meant are said.  Nothing is cached."""
+        bench = replace(self, normalization=normalization).bench()
+        model, written = bench.study.model, bench.study.baseline.checkpoint
         assert written is not None
         bench.environment.apply()
         split = bench.dataset.validation
-        split = split.take(draw_stratified(split.labels, 500, 0))
-        model = new_network(bench.dataset, bench.study.model, seed=0, base=self.base)
-        load_external(model, bench.study.model, written, self.base)
-        return score_images(model, split, bench.environment).accuracy, len(split)
+        split = split.take(draw_stratified(split.labels, _MOST_TRIED, 0))
+        orders = ("rgb", "bgr") if self.answers.channels is None else (self.channels,)
+        ranges = (1, 255) if self.answers.value_range is None else (self.value_range,)
+        tried = []
+        with self.working("scoring the weights"):
+            for channels, white in product(orders, ranges):
+                fed = model.model_copy(update={"channels": channels, "value_range": white})
+                network = new_network(bench.dataset, fed, seed=0, base=self.base)
+                load_external(network, fed, written, self.base)
+                accuracy = score_images(network, split, bench.environment).accuracy
+                tried.append((accuracy, channels if white == 1 else f"{channels} {white}"))
+        tried.sort(key=lambda one: -one[0])
+        shares = [f"{name} {100 * accuracy:.1f} %" for accuracy, name in tried]
+        self.say(f"{normalization}: {', '.join(shares)} of {len(split):,} validation images right")
+        return tried[0][0], shares[0]
 
     # -- The baseline's accuracy, and the size of the search
 
@@ -731,19 +754,23 @@ def _read_yes_or_no(text: str) -> bool:
     return text.lower() in ("yes", "y")
 
 
-def _read_normalization(text: str) -> str:
-    """The value of `model.normalization` that an answer means, in YAML."""
-    if text in ("imagenet", "dataset", "none"):
-        return text
-    numbers = text.replace("--mean", " ").replace("--std", " ").split()
+def _read_fed(text: str) -> tuple[str, str | None, int | None]:
+    """The value of `model.normalization` that an answer means, in YAML; those of `channels` and
+    `value_range`, None where it does not say them."""
+    words = text.replace("--mean", " ").replace("--std", " ").split()
+    channels = next((word for word in words if word in ("rgb", "bgr")), None)
+    value_range = 255 if "255" in words else None
+    numbers = [word for word in words if word not in ("rgb", "bgr", "255")]
+    if len(numbers) == 1 and numbers[0] in ("imagenet", "dataset", "none"):
+        return numbers[0], channels, value_range
     try:
         mean, std = (tuple(map(float, part.split(","))) for part in numbers)
     except ValueError:
         raise ParameterError(
             f"must be imagenet, dataset, none, or numbers as {_HALF}, got {text!r}. Correct it."
         ) from None
-    Normalization(None, mean, std).check()
-    return _statistics_text(mean, std)
+    Normalization(None, mean, std).check(value_range or 1)
+    return _statistics_text(mean, std), channels, value_range
 
 
 def _statistics_text(mean: tuple[float, ...], std: tuple[float, ...]) -> str:

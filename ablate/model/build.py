@@ -20,7 +20,7 @@ from ablate.files.shown import count_text
 from ablate.model import MODELS, SOURCES, is_external
 from ablate.model.found_taps import find_taps, input_channels
 from ablate.model.modes import kept_mode
-from ablate.model.normalization import Published, choose_statistics
+from ablate.model.normalization import Published, reverse_channels, statistics_of
 from ablate.model.resnet import ResNet, WideResNet
 from ablate.model.taps import channel_axis, layer_names, map_in
 from ablate.model.timm import listed_taps
@@ -70,7 +70,7 @@ def build_model(
             f"model.name: must be a known network, got {name!r}. {did_you_mean(name, MODELS)}"
         )
     own = own_statistics(settings)
-    statistics = choose_statistics(settings.normalization, Statistics(tuple(mean), tuple(std)), own)
+    statistics = statistics_of(settings, Statistics(tuple(mean), tuple(std)), own)
     if len(statistics.mean) != len(mean) or (own is not None and len(mean) != 3):
         given = settings.normalization
         needed = 3 if own is not None else len(statistics.mean)
@@ -90,6 +90,8 @@ def build_model(
             model = adapt(built, name, classes, statistics)
         else:
             model = _BUILDERS[name](classes, statistics.mean, statistics.std)
+    if settings.channels == "bgr":
+        reverse_channels(model)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.ndim == 4:  # torch's `model.to` fails on weights of five dimensions
             tensor.data = tensor.data.to(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from torch import nn
 
 from ablate.data.dataset import Statistics
 from ablate.distortion.shapes import Images
-from ablate.study.settings import NormalizationSettings
+from ablate.study.settings import ModelSettings, NormalizationSettings
 
 Choice = Literal["auto", "dataset", "imagenet", "none"]
 
@@ -27,6 +27,43 @@ class Published(NamedTuple):
     image_size: int
     resize: int
     interpolation: str
+
+
+def statistics_of(
+    settings: ModelSettings, dataset: Statistics, own: Statistics | None
+) -> Statistics:
+    """`choose_statistics` for a network's settings, of red, green and blue in [0, 1]: what
+    `channels` and `value_range` change of the numbers is taken back."""
+    mean, std = choose_statistics(settings.normalization, dataset, own)
+    if settings.channels == "bgr" and isinstance(settings.normalization, NormalizationSettings):
+        mean, std = mean[::-1], std[::-1]
+    white = settings.value_range
+    return Statistics(tuple(m / white for m in mean), tuple(s / white for s in std))
+
+
+def reverse_channels(model: nn.Module) -> None:
+    """Make a network get the channels from blue to red: a normalised image is reversed.
+
+    It is marked by an attribute, `image_channels`, for `channels_of`.
+    """
+    if isinstance(inside := getattr(model, "normalize", None), Normalize):
+        inside.register_forward_hook(_reverse_output)
+    else:
+        model.register_forward_pre_hook(_reverse_input)
+    model.image_channels = "bgr"  # type: ignore[assignment]
+
+
+def _reverse_output(_module: nn.Module, _arguments: tuple[Images], output: Images) -> Images:
+    return output.flip(1)
+
+
+def _reverse_input(_module: nn.Module, arguments: tuple[Images]) -> tuple[Images]:
+    return (arguments[0].flip(1),)
+
+
+def channels_of(model: nn.Module) -> Literal["rgb", "bgr"]:
+    """The order in which a network of ablate gets the channels."""
+    return "bgr" if hasattr(model, "image_channels") else "rgb"
 
 
 def choose_statistics(

@@ -94,7 +94,8 @@ class Origin:
     @property
     def settings(self) -> ModelSettings:
         """Settings for building a named network."""
-        return ModelSettings(name=self.name)
+        channels = self.metadata.channels if self.metadata is not None else "rgb"
+        return ModelSettings(name=self.name, channels=channels)
 
 
 def find_origin(model: object, checkpoint: str | None) -> Origin:
@@ -252,8 +253,11 @@ class Normalization:
         """Whether anything is stated."""
         return self.mean is not None or self.choice not in (None, "auto")
 
-    def check(self) -> None:
+    def check(self, value_range: int = 1) -> None:
         """Refuse what contradicts itself.
+
+        Args:
+            value_range: of the images that mean and std are of, as `model.value_range`.
 
         Raises:
             ParameterError: naming the parameter.
@@ -273,7 +277,7 @@ class Normalization:
             )
         for name, values in (("mean", mean), ("std", std)):
             for value in values:
-                if rule := statistic_rule(name, value):
+                if rule := statistic_rule(name, value, value_range):
                     raise ParameterError(f"`{name}`: {rule}")
 
     def resolve(self, origin: Origin) -> Statistics | None:

@@ -77,7 +77,8 @@ def load_export(path: Path, base: Path | None = None) -> TrainedNetwork:
             f"{show_name(path)}: must have the metadata that `ablate export` writes, got weights "
             "alone. Export it again."
         )
-    settings = ModelSettings(name=metadata.model, normalization="dataset")
+    channels = metadata.channels
+    settings = ModelSettings(name=metadata.model, normalization="dataset", channels=channels)
     classes = len(metadata.classes)
     network = build_model(settings, classes, metadata.mean, metadata.std, 0, base=base)
     load_external(network, settings, str(path.absolute()), Path())

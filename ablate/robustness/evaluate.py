@@ -518,7 +518,8 @@ def _unscored(
     side = subject.image_size
     height, width = shape[1:] if side is None else (side, side)
     if height == width:
-        fed = Preprocessing(height, scored.resize, *(statistics or (None, None)))
+        mean, std = statistics or (None, None)
+        fed = Preprocessing(height, scored.resize, mean, std, origin.settings.channels)
         notes.append(f"the network was fed {fed.text}")
     if (height, width) != shape[1:]:
         notes.append(f"corrupted at {shape[1]} x {shape[2]}, then resized to {side} x {side}")

@@ -35,19 +35,22 @@ class Preprocessing(JsonData):
     Attributes:
         image_size: side in pixels.
         resize: shorter side in pixels before the centre crop; None: only cropped to a square.
-        mean, std: that each channel of images in [0, 1] is normalised by; None: it is not.
+        mean, std: that red, green and blue in [0, 1] are normalised by; None: they are not.
+        channels: "bgr": the network gets the normalised channels in reverse.
     """
 
     image_size: int
     resize: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    channels: str = "rgb"
 
     @property
     def text(self) -> str:
         """Such as "images of 32 x 32, resize 37, mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5"."""
         text = f"images of {self.image_size} x {self.image_size}"
         text += f", resize {self.resize}" if self.resize is not None else ""
+        text += ", as BGR" if self.channels == "bgr" else ""
         if self.mean is None or self.std is None:
             return f"{text}, not normalised"
         mean, std = (", ".join(f"{one:.3g}" for one in each) for each in (self.mean, self.std))

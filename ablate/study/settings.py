@@ -111,6 +111,8 @@ ADDED_KEYS: Mapping[str, Any] = {
     "finetune.lora.rank": 0,
     "finetune.lora.alpha": 16,
     "finetune.lora": {},
+    "model.channels": "rgb",
+    "model.value_range": 1,
     "baseline.layer_decay": 1.0,
     "baseline.frozen": [],
     "baseline.probe_fraction": 0.0,
@@ -188,27 +190,28 @@ class DatasetSettings(Settings):
     validation: ValidationSettings = ValidationSettings()
 
 
-def statistic_rule(name: str, value: float) -> str | None:
-    """What is wrong with a channel's `mean` or `std`, as `rule, got X. Fix.`; None if nothing."""
-    if 0 <= value <= 1 and (name == "mean" or value > 0):
+def statistic_rule(name: str, value: float, most: int = 1) -> str | None:
+    """What is wrong with a channel's `mean` or `std`, as `rule, got X. Fix.`; None if nothing.
+
+    Args:
+        most: value of a white pixel, `model.value_range`.
+    """
+    if 0 <= value <= most and (name == "mean" or value > 0):
         return None
-    rule = "must be from 0 to 1" if name == "mean" else "must be above 0, up to 1"
-    fix = "Divide it by 255." if 1 < value < math.inf else "Correct it."
-    return f"{rule}, since images are in [0, 1], got {value:g}. {fix}"
+    rule = f"must be from 0 to {most}" if name == "mean" else f"must be above 0, up to {most}"
+    fix = "Divide it by 255." if most < value < math.inf else "Correct it."
+    return f"{rule}, since images are in [0, {most}], got {value:g}. {fix}"
 
 
 class NormalizationSettings(Settings):
-    """Mean and deviation of each channel of images in [0, 1]."""
+    """Mean and deviation of each channel of images, in the order and range of the network."""
 
     mean: Listed[float]
-    """Of each channel, in [0, 1]."""
+    """Of each channel, in [0, 1], or [0, 255] with `model.value_range: 255`."""
     std: Listed[float]
-    """Of each channel, in [0, 1]."""
+    """Of each channel, as `mean`."""
 
     def rules(self) -> Iterator[str]:
-        for name in ("mean", "std"):
-            wrong = (statistic_rule(name, value) for value in getattr(self, name))
-            yield from (f"{name} {rule}" for rule in wrong if rule)
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             rule = "must have a mean and a std for each channel, 3 or 1"
             fix = "Write {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}."
@@ -223,6 +226,19 @@ class ModelSettings(Settings):
     """Mean and deviation that images are normalised by: of the training images, ImageNet's, none,
     or `{mean: [...], std: [...]}`; `auto`: the network's own, else the training images'.  Required
     with a checkpoint that does not bring its own."""
+    channels: Literal["rgb", "bgr"] = "rgb"
+    """Order in which the network gets the channels; `bgr`: as OpenCV reads images.  `mean` and
+    `std` are written in this order."""
+    value_range: Literal[1, 255] = 1
+    """Value of a white pixel for the network: images are multiplied by it, then `mean` is
+    subtracted and the rest divided by `std`."""
+
+    def rules(self) -> Iterator[str]:
+        if isinstance(self.normalization, NormalizationSettings):
+            for name in ("mean", "std"):
+                values = getattr(self.normalization, name)
+                wrong = (statistic_rule(name, value, self.value_range) for value in values)
+                yield from (f"normalization.{name} {rule}" for rule in wrong if rule)
 
 
 # -- Sections `baseline` and `finetune`: how networks are trained ---------------------------

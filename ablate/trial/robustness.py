@@ -20,7 +20,7 @@ from ablate.finetune.interpolation import interpolate_weights
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.ledger.record import Row
-from ablate.model.normalization import carried_statistics
+from ablate.model.normalization import carried_statistics, channels_of
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored, kept_scores, pack_row
@@ -160,6 +160,7 @@ class TrialRun:
             seen_types=tuple(self._seen_types),
             alpha=study.finetune.result_alpha,
             baseline_sha256=self._bench.baseline.sha256,
+            channels=channels_of(model),
         )
         export_weights(model, path, metadata)
 

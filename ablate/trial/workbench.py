@@ -33,7 +33,7 @@ from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import Environment, environment_of
 from ablate.model.modes import adaptable_norms
-from ablate.model.normalization import carried_statistics
+from ablate.model.normalization import carried_statistics, channels_of
 from ablate.model.taps import layer_names
 from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
@@ -409,7 +409,8 @@ class Workbench:
     def preprocessing_of(self, model: nn.Module) -> Preprocessing:
         """How the validation images reach a network with the baseline's weights."""
         mean, std = carried_statistics(model) or (None, None)
-        return Preprocessing(self.image_size, self.study.dataset.resize, mean, std)
+        resize = self.study.dataset.resize
+        return Preprocessing(self.image_size, resize, mean, std, channels_of(model))
 
     def score(
         self,

@@ -195,6 +195,7 @@ def test_a_baseline_is_shown_with_how_it_is_fed(write_fed: Write) -> None:
         "images": 9,
         "preprocessing": {
             **{"image_size": 12, "resize": 14, "mean": [0.5] * 3, "std": [0.25] * 3},
+            "channels": "rgb",
         },
     }
     assert fed in run_here("resume", file, "--add", 1, "--executor", "inline").stdout

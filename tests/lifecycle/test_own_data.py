@@ -150,11 +150,11 @@ def test_the_test_split_is_a_fifth_of_each_class_and_always_the_same(
         (
             ("--saw-validation", "no"),
             "--normalization: must be given without a terminal, got none. How were images "
-            "normalised?  The weights do not say it; in brackets: the share of 12 validation "
-            "images that they are right on when fed so. imagenet: mean 0.485, 0.456, 0.406, std "
-            "0.229, 0.224, 0.225 (@ %); dataset: mean and std of the training images (@ %); none: "
-            "images in [0, 1], as where the network normalises itself (@ %); --mean 0.5,0.5,0.5 "
-            "--std 0.5,0.5,0.5: images in [-1, 1], or any other numbers (@ %).",
+            "normalised?  The weights do not say it; in brackets: fed so they are right most often "
+            "(add bgr, 255 to the answer). imagenet: mean 0.485, 0.456, 0.406, std 0.229, 0.224, "
+            "0.225 (rgb @ %); dataset: mean and std of the training images (rgb @ %); none: not at "
+            "all, or by the network itself (rgb @ %); --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5: images "
+            "in [-1, 1], or any other numbers (rgb @ %).",
         ),
         (
             ("--saw-validation", "no", *FED[2:]),
@@ -246,8 +246,8 @@ def test_a_network_that_has_seen_the_training_images_is_noticed(shapes: Path, wo
     ) in result.stdout.splitlines()
     assert (
         "warning: saw_validation: no looks false: the network is right on 100.0 % of 15 images of "
-        "train/, which trials are compared on, and on 38.5 % of 78 images of val/ (standard error of the "
-        "difference 5.5 points): say yes if it was trained on train/"
+        "train/, which trials are compared on, and on 38.5 % of 78 images of val/ (standard error "
+        "of the difference 5.5 points): say yes if it was trained on train/"
     ) in result.stdout.splitlines()
     seen = (*FED, "--saw-validation", "yes", "--yes")
     assert "looks false" not in run_here(*init(*seen, name="seen"), cwd=work).stdout

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -54,7 +54,7 @@ class ExportMetadata(JsonData):
     Attributes:
         model: value of `model.name`.
         classes: names, in the order of the output.
-        mean, std: for normalising images in [0, 1], per channel.
+        mean, std: for normalising images in [0, 1], of red, green and blue.
         image_size: size in pixels of the finetuning images.
         resize: shorter side in pixels before the centre crop; None: resized to `image_size` without
             cropping.
@@ -65,6 +65,7 @@ class ExportMetadata(JsonData):
         alpha: weight of the finetuned network between the baseline, 0, and itself, 1.
         baseline_sha256: of the file with the weights that the finetuning started from.
         trials: of an average, its trials; `trial` is None then.
+        channels: "rgb", or "bgr": the network gets the normalised channels in reverse.
     """
 
     model: str
@@ -81,6 +82,7 @@ class ExportMetadata(JsonData):
     alpha: float = 1.0
     baseline_sha256: str = ""
     trials: tuple[int, ...] = ()
+    channels: Literal["rgb", "bgr"] = "rgb"
 
     @property
     def training(self) -> dict[str, Any]:
