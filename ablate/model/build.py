@@ -74,10 +74,13 @@ def build_model(
     if len(statistics.mean) != len(mean) or (own is not None and len(mean) != 3):
         given = settings.normalization
         needed = 3 if own is not None else len(statistics.mean)
+        fix = "Use normalization: dataset and a network with that many channels."
+        if own is None and not isinstance(given, str) and len(mean) == 3:
+            fix = "Write mean and std three times (grey images have three equal channels), and "
+            fix += "give a network of one channel images[:, :1]."
         raise ParameterError(
             f"model: {name} with normalization {given if isinstance(given, str) else 'of its own'} "
-            f"needs images of {count_text(needed, 'channel')}, got {len(mean)}. Use "
-            "normalization: dataset and a network with that many channels."
+            f"needs images of {count_text(needed, 'channel')}, got {len(mean)}. {fix}"
         )
     # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.
     with torch.random.fork_rng(devices=[]):

@@ -10,6 +10,7 @@ import yaml
 from commands import run_here
 
 import ablate
+from ablate.errors import ParameterError
 from ablate.finetune.baseline import _without_added
 from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
@@ -96,6 +97,18 @@ def test_the_range_of_mean_and_std_is_that_of_the_images(work: Path) -> None:
     (work / "a.yaml").write_text(yaml.safe_dump(study))
     found = run_here("check", "a.yaml", cwd=work).stderr
     assert "normalization.mean must be from 0 to 255, since images are in [0, 255]" in found
+
+
+def test_a_mean_of_one_number_is_not_of_images_of_three_channels() -> None:
+    """The network was trained on grey images: its numbers are kept, and its first layer told."""
+    grey = NormalizationSettings(mean=(0.4,), std=(0.2,))
+    with pytest.raises(ParameterError) as caught:
+        build_model(ModelSettings(name="resnet8", normalization=grey), 5, (0.5,) * 3, (0.5,) * 3, 0)
+    assert str(caught.value) == (
+        "model: resnet8 with normalization of its own needs images of 1 channel, got 3. Write mean "
+        "and std three times (grey images have three equal channels), and give a network of one "
+        "channel images[:, :1]."
+    )
 
 
 def test_the_keys_of_baselines_stay() -> None:

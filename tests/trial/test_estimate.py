@@ -70,9 +70,8 @@ def test_a_budget_of_fewer_images_than_there_are(tmp_path: Path, environment: En
     [
         (
             "estimated_nets:grey",
-            "dataset.image_size: estimated_nets:grey must take images of 8 x 8, got RuntimeError: "
-            "Given groups=1, weight of size [4, 1, 3, 3]",
-            " Leave it out to use the network's own size.",
+            "model.name: estimated_nets:grey must take images of 3 channels (grey ones have three ",
+            " Put a convolution from 3 channels before it, or give it images[:, :1].",
         ),
         (
             "estimated_nets:Deep",
