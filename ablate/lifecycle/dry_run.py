@@ -18,7 +18,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, StudyReference, check_weights, place_of
 from ablate.model import is_external, is_own_code
 from ablate.model.environment import resolve_environment
-from ablate.model.weights.preprocessing import unstated_sizes
+from ablate.model.weights.preprocessing import unstated_sizes, weights_notes
 from ablate.robustness.score import score_images
 from ablate.space.parse import parse_space
 from ablate.space.start import start_points
@@ -160,6 +160,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     if unstated := unstated_sizes(study, place.base, *sizes):
         raise ParameterError(unstated)
     check_weights(study, place.file, place.base, len(bench.dataset.classes))
+    notes += weights_notes(study, place.base, len(bench.dataset.classes))
     checkpoint, backbone, baseline = study.baseline.checkpoint, study.baseline.backbone, None
     if checkpoint is not None and not is_external(checkpoint):  # nothing is downloaded, or trained
         baseline = _score_baseline(bench)
@@ -191,7 +192,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         disk_bytes=states + trial.evaluation_bytes + trial.state_bytes // 2 * networks,
         baseline=baseline,
         ablation=planned,
-        data=() if scan is None else (*scan.summary(), *notes),
+        data=(*(() if scan is None else scan.summary()), *notes),
         first_points=points[:rows],
         learned=tuple(map(learned_text, learned)),
         mixtures=study.ablation is None and study.answer.mixtures,

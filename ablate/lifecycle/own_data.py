@@ -44,7 +44,7 @@ from ablate.model.weights.external_checkpoint import (
     find_checkpoint,
     load_external,
 )
-from ablate.model.weights.preprocessing import brings_statistics
+from ablate.model.weights.preprocessing import brings_statistics, weights_notes
 from ablate.robustness.evaluation_set import corrupt_block
 from ablate.robustness.score import score_images
 from ablate.study.baseline_checks import (
@@ -266,6 +266,8 @@ def write_own_study(
             bench = draft.bench()
             with working("loading the backbone"):
                 first_network(bench.dataset, bench.study.model, bench.study.baseline, draft.base)
+        for note in weights_notes(draft.bench().study, draft.base):
+            say(f"note: {note}")
         if answers.checkpoint is None:  # the time decides how long a baseline is trained
             draft.choose_size()
         draft.score_baseline()

@@ -387,6 +387,11 @@ def network_notes(study: Study, base: Path) -> Iterator[str]:
             "none: at the same weight its gradient may be several times as large. Write scale: "
             "gradient, which measures it"
         )
+    if study.baseline.checkpoint or study.baseline.backbone:
+        from ablate.model.weights.preprocessing import weights_notes  # which loads torch
+
+        with suppress(UsageError):
+            yield from weights_notes(study, base)
     if study.trainable is None and not _compares_maps(study) and taps_of(model) is None:
         with suppress(UsageError):
             if not usable_taps(model, base):

@@ -35,7 +35,7 @@ from ablate.model.environment import Environment, environment_of
 from ablate.model.modes import adaptable_norms
 from ablate.model.normalization import carried_statistics, channels_of
 from ablate.model.taps import layer_names
-from ablate.model.weights.preprocessing import unstated_sizes
+from ablate.model.weights.preprocessing import unstated_sizes, weights_notes
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
@@ -347,7 +347,7 @@ class Workbench:
         guess = guess_rule(scored.scores.clean_accuracy, frequent, share)
         notes = (
             () if scan is None else scan.notes(skip_unreadable=skips, advises=is_by_image(study))
-        )
+        ) + weights_notes(study, self.base, len(self.dataset.classes))
         pruner, rung_scores = study.search.pruner, None
         if (
             pruner

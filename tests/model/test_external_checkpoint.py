@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18
 
 from ablate.errors import DataError, MissingDependencyError
 from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import export_weights
-from ablate.model.weights.external_checkpoint import find_checkpoint, load_backbone, load_external
+from ablate.model.weights.external_checkpoint import (
+    find_checkpoint,
+    fit_keys,
+    load_backbone,
+    load_external,
+)
 from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.study.settings import ModelSettings
 from ablate.trial.workbench import Workbench
@@ -70,6 +75,52 @@ def test_weights_are_read_as_they_were_written(tmp_path: Path, form: str) -> Non
     load_external(model, OWN, next(tmp_path.iterdir()).name, tmp_path)
     for key, value in model.state_dict().items():
         assert torch.equal(value, state[key])
+
+
+@pytest.mark.parametrize(
+    ("start", "beside"),
+    [
+        ("module.", ["n_averaged"]),
+        ("model._orig_mod.", ["criterion.weight", "model_ema.module.stem.0.weight"]),
+        ("net.backbone.", []),
+        ("", ["stem.0.num_batches_tracked", "optimizer.step"]),
+    ],
+)
+def test_what_training_loops_put_around_the_keys(
+    tmp_path: Path, start: str, beside: list[str]
+) -> None:
+    trained = build(seed=1).state_dict()
+    state = {f"{start}{key}": value for key, value in trained.items()}
+    state |= dict.fromkeys(beside, torch.zeros(1))
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "weights.pt")
+    model = build()
+    load_external(model, OWN, "weights.pt", tmp_path)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, trained[key])
+    _, said = fit_keys(build().state_dict(), state)
+    assert (repr(start) in said) == bool(start)
+    assert all(key in said for key in beside)
+    assert fit_keys(trained, trained) == (trained, "")
+
+
+def test_a_key_of_something_else_is_not_left_out(tmp_path: Path) -> None:
+    state = {f"model.{key}": value for key, value in build().state_dict().items()}
+    torch.save({**state, "decoder.weight": torch.zeros(2)}, tmp_path / "weights.pt")
+    assert "1 unexpected (decoder.weight)" in refusal("weights.pt", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["TorchScript", "torch.export"])
+def test_a_network_with_its_code_is_called_so(tmp_path: Path, kind: str) -> None:
+    network, images = nn.Conv2d(3, 1, 1), torch.zeros(1, 3, 2, 2)
+    if kind == "TorchScript":
+        torch.jit.trace(network, images).save(tmp_path / "net.pt")
+    else:
+        torch.export.save(torch.export.export(network, (images,)), tmp_path / "net.pt2")
+    file = next(tmp_path.iterdir()).name
+    assert refusal(file, tmp_path).startswith(
+        "baseline.checkpoint: must be a .safetensors file or a state dict, got "
+        f"{file!r}, a network with its code ({kind}). Save state_dict() of the network"
+    )
 
 
 def test_a_normalisation_in_the_file_goes_before_the_settings(tmp_path: Path) -> None:
@@ -237,7 +288,8 @@ def test_another_architecture(tmp_path: Path) -> None:
     assert refusal("weights.pt", tmp_path) == (
         "baseline.checkpoint: must contain the weights of resnet8, got 'weights.pt' with keys 1 "
         "missing (stem.0.weight), 1 unexpected (extra.weight), 1 of another shape (classifier.bias "
-        "(9,) for (5,)). Name its network in model.name; its classes must be those of the data set."
+        "(9,) for (5,)); nearest: stem.0.weight for extra.weight. Name its network in model.name; "
+        "its classes must be those of the data set."
     )
 
 

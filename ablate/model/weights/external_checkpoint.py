@@ -7,9 +7,11 @@ import pickle
 import pickletools
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,10 @@ from torch import Tensor, nn
 
 from ablate.errors import DataError, ParameterError, error_text
 from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
-from ablate.files.shown import few, show_name
+from ablate.files.shown import count_text, few, show_name
 from ablate.model import is_own_code
 from ablate.model.taps import head_of
-from ablate.model.weights.export_metadata import SHIPPED, is_as_exported
+from ablate.model.weights.export_metadata import ONNX_ENDING, SHIPPED, is_as_exported
 from ablate.study.callables import import_callable
 from ablate.study.settings import ModelSettings
 
@@ -31,9 +33,18 @@ PUBLISHED = {"torchvision": "torchvision:DEFAULT", "timm": "timm:pretrained"}
 """Package -> its own weights of a network, as `baseline.checkpoint` names them."""
 
 _WHERE, _BACKBONE = "baseline.checkpoint", "baseline.backbone"
-_NESTED = ("state_dict", "model_state_dict", "model")
+_NESTED = ("state_dict", "model_state_dict", "model", "net")
+# Names under which training loops and wrappers keep a network.
+_WRAPPERS = re.compile(r"(?:(?:module|model|_orig_mod|net|network|backbone)\.)*")
+# What else they put beside its weights: counters, averages of weights, optimisers, losses.
+_BESIDE = re.compile(
+    r"(.*[._])?(ema|swa|optim\w*|criterion|loss\w*|metrics?)([._].*)?"
+    r"|(.*\.)?(num_batches_tracked|n_averaged)"
+)
 # Keys that a checkpoint may lack: the settings and torch fill them.
 _OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
+_MOST_COMPARED = 40
+"""Keys, of each side, that are compared to name the nearest."""
 # Where a state dict's own classes are.
 _HARMLESS = ("torch", "collections", "numpy")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -155,9 +166,9 @@ def load_external(
     """Load external weights into a network; they must match completely.
 
     A file is a .safetensors file, or a state dict that torch saved; the latter may be inside a dict
-    under "state_dict", "model_state_dict" or "model", and its keys may start with "module.".  It is
-    read with `weights_only=True`: files that would run code are refused.  If the weights contain a
-    normalisation (`normalize.mean`), like exports, it takes precedence over the settings.
+    under "state_dict", "model_state_dict", "model" or "net", and its keys as `fit_keys` takes them.
+    It is read with `weights_only=True`: files that would run code are refused.  If the weights
+    contain a normalisation (`normalize.mean`), like exports, it takes precedence over the settings.
 
     Args:
         model: on the CPU, built from the settings; changed in place.
@@ -203,7 +214,7 @@ def load_backbone(
 
 def check_fit(
     model: nn.Module, name: str, weights: str, source: CheckpointSource, *, has_new_head: bool
-) -> None:
+) -> str:
     """Check that weights which were found fit a network; nothing is fetched, no callable called.
 
     Args:
@@ -211,16 +222,21 @@ def check_fit(
         name: its name; weights: theirs, for messages.
         has_new_head: whether they are a backbone.
 
+    Returns:
+        What is left out of a file's keys, as `fit_keys` says it.
+
     Raises:
         DataError: if they do not.
     """
+    left_out = ""
     with naming(backbone=has_new_head):
         if not has_new_head:
             _check_classes(model, source, weights)
         if source.path is not None:
-            state = read_state(source.path, weights)
+            state, left_out = fit_keys(model.state_dict(), read_state(source.path, weights))
             state = _with_new_head(model, state) if has_new_head else state
             _check_keys(model, state, name, weights)
+    return left_out
 
 
 def _load(
@@ -241,6 +257,7 @@ def _load(
             raise _wrong_values(checkpoint, key, f"stored as {kind.replace('torch.', '')}")
     if by_order:
         state = match_by_order(own, state, name, checkpoint)
+    state, _ = fit_keys(own, state)
     if has_new_head:
         state = _with_new_head(model, state)
     _check_keys(model, state, name, checkpoint)
@@ -288,6 +305,12 @@ def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
     Raises:
         DataError: if it is damaged, holds something else, or would run code.
     """
+    if kind := program_kind(path):
+        raise DataError(
+            f"{_WHERE}: must be a .safetensors file or a state dict, got {checkpoint!r}, a network "
+            f"with its code ({kind}). Save state_dict() of the network that it was made from, and "
+            "name that in model.name."
+        )
     try:
         if path.suffix == ".safetensors":
             if not is_as_exported(path):
@@ -316,6 +339,19 @@ def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
             f"({first}). Copy or save it again."
         ) from error
     return _unwrap(content, checkpoint)
+
+
+def program_kind(path: Path) -> str:
+    """What a file is that holds a network with its code: "torch.export", "TorchScript" or "ONNX";
+    else empty."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return "ONNX" if path.suffix == ONNX_ENDING else ""
+    if "archive_format" in names and any(name.startswith("models/") for name in names):
+        return "torch.export"
+    return "TorchScript" if any(name.startswith("code/") for name in names) else ""
 
 
 def _find_code(path: Path) -> str:
@@ -354,10 +390,32 @@ def _unwrap(content: Any, checkpoint: str) -> dict[str, Tensor]:
             f"{_WHERE}: must be a state dict, key -> tensor, got {checkpoint!r} with {wrong}. "
             "Save model.state_dict()."
         )
-    state = dict(content)
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
+    return dict(content)
+
+
+def fit_keys(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], str]:
+    """Weights under a network's own keys: without a common beginning of wrappers (`model.`,
+    `module.`, `_orig_mod.`, ...), and without counters, averages and optimisers beside them.
+
+    Args:
+        own: of the network; state: of the file.
+
+    Returns:
+        The weights, and what was left out of their keys, in one line; empty if nothing was.
+    """
+    wrapped = {_WRAPPERS.match(key)[0] for key in state}  # type: ignore[index]
+    starts = {whole[:end] for whole in wrapped for end in range(len(whole) + 1)}
+    start = max(sorted(starts, key=len), key=lambda one: sum(one + key in state for key in own))
+    fitted = {key.removeprefix(start): value for key, value in state.items()}
+    beside = [key for key in fitted if key not in own and _BESIDE.fullmatch(key)]
+    said = [f"the common {start!r} of its keys"] if start else []
+    said += (
+        [f"{count_text(len(beside), 'key')} beside the weights ({few(beside)})"] if beside else []
+    )
+    left = {key: value for key, value in fitted.items() if key not in beside}
+    return left, f"left out: {' and '.join(said)}" if said else ""
 
 
 def _check_values(own: Mapping[str, Tensor], state: Mapping[str, Tensor], checkpoint: str) -> None:
@@ -421,10 +479,23 @@ def _check_keys(model: nn.Module, state: Mapping[str, Tensor], name: str, checkp
     if problems:
         raise DataError(
             f"{_WHERE}: must contain the weights of {name}, got {checkpoint!r} with keys "
-            f"{', '.join(problems)}.",
+            f"{', '.join(problems)}{_nearest(own, missing, state)}.",
             "Name its network in model.name; its classes must be those of the data set.",
             parameter_fix="Name its network as MODEL; its classes must be those of the data set.",
         )
+
+
+def _nearest(own: Mapping[str, Tensor], missing: list[str], state: Mapping[str, Tensor]) -> str:
+    """The three pairs of a missing key and another of its shape that are most alike."""
+    others = [key for key in state if key not in own][:_MOST_COMPARED]
+    pairs = [
+        (SequenceMatcher(None, key, other).ratio(), f"{key} for {show_name(other)}")
+        for key in missing[:_MOST_COMPARED]
+        for other in others
+        if own[key].shape == state[other].shape
+    ]
+    nearest = [text for _, text in sorted(pairs, reverse=True)[:3]]
+    return f"; nearest: {', '.join(nearest)}" if nearest else ""
 
 
 # -- Weights whose tensors are those of a network in the same order, under other names -----
@@ -453,7 +524,8 @@ def match_by_order(
             mean, running variance) differs; the message names the first such pair.
     """
     mine = [key for key in own if not key.endswith(_UNORDERED)]
-    inside = {ours: one for one, ours in _ROBUSTBENCH.items() if one in state and ours in own}
+    last = {key.rpartition(".")[2]: key for key in state}
+    inside = {ours: last[one] for one, ours in _ROBUSTBENCH.items() if one in last and ours in own}
     theirs = [key for key in state if not key.endswith(_UNORDERED) and key not in inside.values()]
     if len(mine) != len(theirs):
         raise DataError(

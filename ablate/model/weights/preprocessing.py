@@ -22,7 +22,7 @@ from ablate.model.weights.external_checkpoint import (
 )
 from ablate.study.settings import ModelSettings, Study
 
-_STATISTICS = {"normalize.mean", "normalize.std"}
+_STATISTICS = "normalize.mean"
 
 
 def weights_rules(
@@ -57,9 +57,29 @@ def weights_rules(
             f"must be stated, since {show_name(weights)} does not say how its images were "
             f"normalised, got auto. Write what it was trained with: {choices}.",
         )
-    if (classes := classes or count_classes(study.dataset, base)) is not None:
-        network = build_skeleton(model, base=base, classes=classes)
-        check_fit(network, model.name, weights, source, has_new_head=backbone is not None)
+    _fit(study, base, weights, source, classes)
+
+
+def weights_notes(study: Study, base: Path, classes: int | None = None) -> tuple[str, ...]:
+    """What is left out of the keys of the file that a study starts from, in one line, if anything
+    is.  Arguments and errors are those of `weights_rules`."""
+    model, backbone = study.model, study.baseline.backbone
+    weights = study.baseline.checkpoint or backbone
+    if weights is None or study.trainable is not None:
+        return ()
+    source = (find_backbone if backbone else find_checkpoint)(model, weights, base)
+    said = _fit(study, base, weights, source, classes)
+    return (f"{show_name(weights)}: {said}",) if said else ()
+
+
+def _fit(
+    study: Study, base: Path, weights: str, source: CheckpointSource, classes: int | None
+) -> str:
+    if (classes := classes or count_classes(study.dataset, base)) is None:
+        return ""
+    network = build_skeleton(study.model, base=base, classes=classes)
+    is_backbone = study.baseline.backbone is not None
+    return check_fit(network, study.model.name, weights, source, has_new_head=is_backbone)
 
 
 def brings_statistics(
@@ -79,7 +99,7 @@ def brings_statistics(
         return not is_own_code(weights)
     if is_external(model_settings.name):  # its own mean and deviation are no weights
         return False
-    return read_state(path, weights).keys() >= _STATISTICS
+    return any(key.endswith(_STATISTICS) for key in read_state(path, weights))
 
 
 def unstated_sizes(study: Study, base: Path, image_size: int, stored_size: tuple[int, int]) -> str:

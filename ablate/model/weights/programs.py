@@ -46,6 +46,7 @@ from ablate.model.weights.export_metadata import (
     metadata_text,
     open_onnx,
 )
+from ablate.model.weights.external_checkpoint import program_kind
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _INPUT, _OUTPUT = "images", "logits"
@@ -250,15 +251,7 @@ def load_program(path: Path, device: str = "cpu") -> nn.Module:
         raise DataError(f"{shown}: must be a file, got no such file. Correct the path.")
     if path.suffix == ONNX_ENDING:
         return OnnxNetwork(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.partition("/")[2] for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        names = []
-    kind = "TorchScript"
-    if "archive_format" in names and any(name.startswith("models/") for name in names):
-        kind = "torch.export"
-    elif not any(name.startswith("code/") for name in names):
+    if not (kind := program_kind(path)):
         raise DataError(
             f"{shown}: must be a network with its code (TorchScript, torch.export), got a file "
             "without code. If it is a state dict, name its network: ablate evaluate NAME "
