@@ -414,9 +414,13 @@ class Finetuning:
         for value in values:
             self._losses.append(value)
             if not math.isfinite(value):
+                is_first = len(self._losses) == 1 and not self._steps
+                fix = "Lower the learning rate or the terms' weights."
+                if is_first:
+                    fix = "No step was taken: check the weights, the layers and the distance."
                 raise NotFiniteError(
                     f"epoch {self.epoch + 1}, step {self.step} of {self._epoch_steps}: the loss "
-                    f"must be finite, got {value}. Lower the learning rate or the terms' weights."
+                    f"must be finite, got {value}. {fix}"
                 )
 
     def _seed(self, purpose: str, *step: int) -> int:

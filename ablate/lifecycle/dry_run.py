@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.design import replicate_studies
 from ablate.ablation.searches import tuned_cells
@@ -31,6 +31,9 @@ from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study
 from ablate.trial.estimate import TrialEstimate, estimate_training, estimate_trial
 from ablate.trial.workbench import Workbench
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -162,15 +165,17 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     check_weights(study, place.file, place.base, len(bench.dataset.classes))
     notes += weights_notes(study, place.base, len(bench.dataset.classes))
     checkpoint, backbone, baseline = study.baseline.checkpoint, study.baseline.backbone, None
+    start = None
     if checkpoint is not None and not is_external(checkpoint):  # nothing is downloaded, or trained
-        baseline = _score_baseline(bench)
+        start = bench.build_baseline()
+        baseline = _score_baseline(bench, start)
     if backbone is not None and (is_own_code(backbone) or not is_external(backbone)):
-        first_network(bench.dataset, study.model, study.baseline, bench.base)  # fits, or is refused
-    trial = estimate_trial(bench)
+        start, _ = first_network(bench.dataset, study.model, study.baseline, bench.base)
+    trial = estimate_trial(bench, start)
     each, rows = trial.train_seconds + trial.score_seconds, study.search.trials
     work, planned = each * (rows + 1), None
     if study.ablation is not None:
-        planned = _plan(place, whole, bench, trial.score_seconds)
+        planned = _plan(place, whole, bench, start, trial.score_seconds)
         pairs = planned.seeds * (planned.replicates or 1)
         rows = len(planned.cells) * pairs
         confirmed = planned.confirmed_seeds * (planned.replicates or 1)
@@ -199,14 +204,14 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     )
 
 
-def _score_baseline(bench: Workbench) -> ScoredBaseline:
+def _score_baseline(bench: Workbench, model: nn.Module) -> ScoredBaseline:
     """Score it on the clean validation images alone.
 
     Raises:
         DataError: if its file is unusable.
         ParameterError: if it is not as `baseline.expected_accuracy` says.
     """
-    model, split = bench.build_baseline(), bench.dataset.validation
+    split = bench.dataset.validation
     outcomes = score_images(model, split, bench.environment)
     preprocessing = bench.preprocessing_of(model)
     expected = bench.study.baseline.expected_accuracy
@@ -215,7 +220,13 @@ def _score_baseline(bench: Workbench) -> ScoredBaseline:
     return ScoredBaseline(outcomes.accuracy, len(split), preprocessing)
 
 
-def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
+def _plan(
+    place: Place,
+    study: Study,
+    bench: Workbench,
+    start: nn.Module | None,
+    score_seconds: float,
+) -> PlannedAblation:
     """The design of an ablation with the time of a run of each cell; for an arm of several models,
     the first is timed."""
     settings, base, own = study.ablation_section, place.base, plain_values(study)
@@ -225,7 +236,9 @@ def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) ->
         timed = [cell for cell in design.cells if cell.name in arm.cells]
         if timed:
             configured = study.with_values(dict(timed[0].values))
-            taken = estimate_training(bench.fitting(configured), configured).train_seconds
+            fitting = bench.fitting(configured)
+            begun = start if fitting is bench else None
+            taken = estimate_training(fitting, configured, begun).train_seconds
             seconds |= {cell.name: taken + score_seconds for cell in timed}
     cells = []
     for cell in design.cells:

@@ -659,7 +659,11 @@ class _Draft:
         """The largest search that fits, by a batch and a scoring that are timed."""
         bench, minutes = self.bench(), self.answers.minutes
         with self.working("timing a batch"):
-            trial = estimate_trial(bench)
+            start = None if self.answers.checkpoint is None else bench.build_baseline()
+            if self.backbone is not None:
+                settings = bench.study.model, bench.study.baseline
+                start, _ = first_network(bench.dataset, *settings, self.base)
+            trial = estimate_trial(bench, start)
             copy_seconds = _copy_seconds(bench)
         cores = preparation_cores()
         size = SearchSize(

@@ -8,18 +8,21 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from ablate.data.dataset import TrainingImages
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.baseline import new_network
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
+from ablate.model.modes import adaptable_norms, kept_mode
 from ablate.model.taps import layer_names
 from ablate.robustness.score import score_images
 from ablate.study.settings import BudgetSettings, Study
 from ablate.trial.workbench import Workbench
 
 _STEPS = 3
+_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,11 @@ class TrialEstimate(TrainingEstimate):
     evaluation_bytes: int
 
 
-def estimate_trial(bench: Workbench) -> TrialEstimate:
-    """Train on a few real batches from random weights and score one pass, timed.
+def estimate_trial(bench: Workbench, start: nn.Module | None = None) -> TrialEstimate:
+    """Train on a few real batches and score one pass, timed.
+
+    Args:
+        start: as for `estimate_training`.
 
     Raises:
         DataError: if the data set is missing or inconsistent.
@@ -65,9 +71,9 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     study, dataset, environment = bench.study, bench.dataset, bench.environment
     environment.apply()
     bench.check_own_types()
-    model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
+    model = _start(bench, start)
     loss = build_loss(study.loss, layer_names(model))
-    trained = estimate_training(bench, study)
+    trained = estimate_training(bench, study, model)
     score_images(model, dataset.validation, environment)
     began = time.perf_counter()
     score_images(model, dataset.validation, environment)
@@ -85,19 +91,23 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     )
 
 
-def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
-    """Train on a few real batches from random weights, timed.
+def estimate_training(
+    bench: Workbench, study: Study, start: nn.Module | None = None
+) -> TrainingEstimate:
+    """Train on a few real batches, timed.
 
     Args:
         bench: with the data and the network.
         study: with the values of a configuration.
+        start: the network with the weights that a trial begins with, on the CPU; it is not
+            changed.  None, where they are not at hand: random ones.
 
     Raises:
         ParameterError: if the network cannot be trained with these settings.
     """
     environment = bench.environment
     environment.apply()
-    model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
+    model = _start(bench, start)
     loss = build_loss(study.loss, layer_names(model))
     train = bench.finetuning_images(study, loss)
     batch = min(study.finetune.batch_size, len(train))
@@ -126,3 +136,21 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
     in_budget = whole.steps if whole.steps is not None else int(seconds / step_seconds)
     seen = min(in_budget * batch, len(train))
     return TrainingEstimate(step_seconds, seconds, seen, state.getbuffer().nbytes)
+
+
+def _start(bench: Workbench, start: nn.Module | None) -> nn.Module:
+    """The network to time, with weights whose feature maps are as large as trained ones: the batch
+    norm of random weights has the statistics of a batch."""
+    if start is not None:
+        return start
+    model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
+    norms = adaptable_norms(model)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    images = bench.dataset.validation.images[:_IMAGES]
+    with kept_mode(model), torch.no_grad():
+        model.train()(images.float() / 255)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model

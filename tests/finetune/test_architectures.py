@@ -207,3 +207,22 @@ def test_a_layer_must_give_maps_of_images() -> None:
         "loss.fma.layers: block must give maps with the images first, got (16, 8, 4) for 4 images "
         "(a transformer without batch_first gives tokens first). Choose another layer."
     )
+
+
+def test_maps_near_0_are_no_reference() -> None:
+    settings = {"version": 1, "name": "small", "dataset": {"name": "digits"}}
+    fma = {"layers": ["patch"]}
+    study = Study.model_validate(
+        {**settings, "model": {"name": "resnet8"}, "loss": {"terms": "clean+fma", "fma": fma}}
+    )
+    network = TokensFirst()
+    with torch.no_grad():
+        network.patch.weight.mul_(1e-5)
+        network.patch.bias.zero_()  # type: ignore[union-attr]
+    with pytest.raises(ParameterError) as caught:
+        check_layers(network, torch.rand(3, 3, 16, 16), study)
+    text = str(caught.value)
+    assert text.startswith("loss.fma.layers: relative divides by the size of a feature map, which ")
+    assert "e-05 of patch. Leave patch out, choose distance: cosine, or check" in text
+    cosine = study.with_values({"loss.fma.distance": "cosine"})
+    check_layers(network, torch.rand(3, 3, 16, 16), cosine)

@@ -242,6 +242,20 @@ def test_a_loss_that_is_not_finite_is_raised() -> None:
     assert run.epoch == 1
 
 
+def test_before_the_first_step_the_learning_rate_is_not_advised() -> None:
+    run = make_run("clean")
+    with torch.no_grad():
+        run.model.classifier.weight.fill_(math.nan)
+    with pytest.raises(NotFiniteError, match=r"got nan\. No step was taken: check the weights, "):
+        run.run_epoch()
+
+
+def test_a_lower_learning_rate_helps_where_it_is_advised() -> None:
+    with pytest.raises(NotFiniteError, match="Lower the learning rate"):
+        make_run("clean", learning_rate=1e30).run_epoch()
+    assert math.isfinite(make_run("clean", learning_rate=1e-2).run_epoch().train_loss)
+
+
 def test_a_loss_that_is_not_finite_is_found_before_the_epoch_ends() -> None:
     run = make_run("clean", n=16 * 60)
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from ablate.errors import ParameterError
 from ablate.model.environment import Environment
@@ -63,6 +64,32 @@ def test_a_budget_of_fewer_images_than_there_are(tmp_path: Path, environment: En
     made = bench(tmp_path, environment, "resnet8")
     study = made.study.with_values({"finetune.budget": {"images": 40}})
     assert estimate_training(made, study).seen_images == 40
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5"])
+def test_maps_of_random_weights_are_as_large_as_trained_ones(
+    tmp_path: Path, environment: Environment, name: str
+) -> None:
+    """A fixed anchor with untrained batch norm has maps of 2e-5, and `relative` explodes."""
+    made = bench(tmp_path, environment, f"torchvision:{name}", 32)
+    values = {
+        "loss.terms": "clean+da+fma",
+        "loss.fma.anchor": "pretrained",
+        "finetune.batch_size": 16,
+    }
+    study = made.study.with_values(values)
+    assert estimate_training(made, study).step_seconds > 0
+
+
+def test_the_given_weights_are_timed(tmp_path: Path, environment: Environment) -> None:
+    made = bench(tmp_path, environment, "estimated_nets:Net")
+    given = made.build_baseline()
+    images: list[torch.Tensor] = []
+    given.register_forward_pre_hook(lambda network, _: images.append(network.conv.weight.clone()))
+    before = given.conv.weight.clone()
+    estimate_trial(made, given)
+    assert torch.equal(images[0], before)
+    assert torch.equal(given.conv.weight, before)
 
 
 @pytest.mark.parametrize(

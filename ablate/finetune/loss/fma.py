@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ablate.distortion.shapes import FeatureMap, Images, Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import DISTANCES, SCHEMES
-from ablate.finetune.loss.distances import load_distance, relative_distances
+from ablate.finetune.loss.distances import EPSILON, load_distance, relative_distances
 from ablate.finetune.loss.term import (
     TEACHERS,
     Term,
@@ -32,6 +32,9 @@ from ablate.study.keys import candidates
 from ablate.study.settings import LossSettings, Study
 
 LayerWeights = Mapping[str, float] | str
+
+_LEAST_SIZE = 10 * math.sqrt(EPSILON)
+"""Norm of an image's map below which `EPSILON` is over 1 % of its square."""
 
 
 def feature_map_loss(
@@ -198,7 +201,7 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
 
     Raises:
         ParameterError: naming the layer whose maps do not have the images first, or the distance
-            that cannot read it.
+            that cannot read it, or whose reference is near 0.
     """
     loss, space = study.loss, study.space
     if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
@@ -223,6 +226,20 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
                 )
         for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
             _check_channels(distance, maps, layers)
+            if distance == "relative":
+                _check_sizes(maps)
+
+
+def _check_sizes(maps: Mapping[str, Tensor]) -> None:
+    """Refuse maps by which `relative` cannot divide: its constant would decide the value."""
+    for layer, features in maps.items():
+        size = float(features.float().flatten(1).norm(dim=1).mean())
+        if size < _LEAST_SIZE:
+            raise ParameterError(
+                f"loss.fma.layers: relative divides by the size of a feature map, which must be at "
+                f"least {_LEAST_SIZE:g}, got {size:.2g} of {layer}. Leave {layer} out, choose "
+                "distance: cosine, or check the weights."
+            )
 
 
 def _check_channels(distance: str, maps: Mapping[str, Tensor], layers: Iterable[str]) -> None:
