@@ -9,6 +9,8 @@ import math
 import os
 import random
 import stat
+import struct
+import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,6 +38,10 @@ EPS."""
 
 UNLABELED = -1
 """The label of an image that has none."""
+
+# Of what it can read all the same: a large image, damaged EXIF.  Not around each file, since
+# several threads decode.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 THREADS = min(8, os.cpu_count() or 1)
 """That decode: decoding releases the interpreter's lock."""
@@ -133,7 +139,7 @@ def walk_classes(root: Path) -> Listing:
     skipped = Counter[str]()
     with os.scandir(root) as entries:
         visible = [entry for entry in entries if entry.name[0] != "."]
-    classes = tuple(sorted(entry.name for entry in visible if entry.is_dir()))
+    classes = tuple(sorted(entry.name for entry in visible if _is_folder(entry)))
     if len(visible) > len(classes):
         skipped["beside the class folders"] = len(visible) - len(classes)
     files: list[FileEntry] = []
@@ -166,6 +172,12 @@ def list_unlabeled(root: Path, *, deep: bool = True) -> Listing:
     return Listing(root, (), tuple(sorted(files)), skipped)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # a link to itself
+        return entry.is_dir()
+    return False
+
+
 def _list_images(root: Path, folder: str, label: int, skipped: Counter[str]) -> list[FileEntry]:
     prefix = "" if folder == "." else f"{folder}/"
     files: list[FileEntry] = []
@@ -181,7 +193,7 @@ def _list_images(root: Path, folder: str, label: int, skipped: Counter[str]) -> 
                 except OSError:  # a link that leads nowhere: unreadable, as it turns out
                     times = 0, 0, 0
                 files.append(FileEntry(f"{prefix}{entry.name}", label, *times))
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 skipped[_FOLDER] += 1
             else:
                 skipped[ending or "without extension"] += 1
@@ -343,17 +355,36 @@ def open_rgb(path: Path) -> Image.Image:
         DataError: if it is not a complete image.
     """
     with _opened(path) as file:
+        if is_rotated(file):
+            ImageOps.exif_transpose(file, in_place=True)
         return _to_8_bits(file).convert("RGB")
 
 
 def read_size(path: Path) -> Size:
-    """Width and height in pixels of an image file.
+    """Width and height in pixels of an image file, upright.
 
     Raises:
         DataError: if it is none.
     """
     with _opened(path) as file:
-        return file.size
+        return _upright_size(file)
+
+
+def is_rotated(image: Image.Image) -> bool:
+    """Whether EXIF says that an image lies on its side or is mirrored; Pillow turns TIFF itself."""
+    with suppress(*_UNREADABLE, struct.error, LookupError, TypeError):  # of damaged EXIF alone
+        return image.format != "TIFF" and _orientation(image) in range(2, 9)
+    return False
+
+
+def _orientation(image: Image.Image) -> object:
+    return image.getexif().get(ExifTags.Base.Orientation)
+
+
+def _upright_size(image: Image.Image) -> Size:
+    width, height = image.size
+    lies = is_rotated(image) and _orientation(image) in range(5, 9)
+    return (height, width) if lies else (width, height)
 
 
 def is_grey(path: Path) -> bool:
@@ -364,11 +395,12 @@ def is_grey(path: Path) -> bool:
 
 
 class Examined(NamedTuple):
-    """An image file: its size, whether it has one channel, and why it cannot be read; empty if it
-    can."""
+    """An image file: its size upright, whether it has one channel, whether EXIF turns it, and why
+    it cannot be read; empty if it can."""
 
     size: Size = (0, 0)
     is_grey: bool = False
+    is_rotated: bool = False
     unreadable: str = ""
 
 
@@ -379,12 +411,13 @@ def examine(path: Path) -> Examined:
     """
     try:
         with _opened(path) as file:
-            size, is_grey = file.size, file.mode in _GREY_MODES
+            size, is_grey = _upright_size(file), file.mode in _GREY_MODES
+            rotated = is_rotated(file)
             if max(size) > _SMALL:
                 file.draft("L", (1, 1))
             file.load()
             _to_8_bits(file)
-            return Examined(size, is_grey)
+            return Examined(size, is_grey, rotated)
     except DataError as error:
         return Examined(unreadable=_reason(path, error.__cause__))
 

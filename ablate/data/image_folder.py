@@ -169,7 +169,7 @@ def training_images(
     )
 
 
-_VERSION = 1
+_VERSION = 2
 """Counts the ways in which streamed images were made; part of the digest."""
 
 _SAMPLED = 1024

@@ -27,7 +27,7 @@ from ablate.data.decode import (
 )
 from ablate.errors import DataError, UsageError
 from ablate.files.cache import ABOUT, locked, mark_used, publish_folder
-from ablate.files.shown import few, show_name, shown_if
+from ablate.files.shown import count_text, few, show_name, shown_if
 from ablate.study.json_data import JsonData
 
 _SPLITS = ("train", "val", "test")
@@ -39,7 +39,7 @@ _NAMED = 5
 """Largest number of files, sizes or classes that a line names."""
 _CHUNK = 256
 """Files that a thread examines at a time, since an image is small."""
-_VERSION = 2
+_VERSION = 3
 """Counts the ways in which files were examined; part of the key of a kept scan."""
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -75,9 +75,9 @@ class SplitScan(JsonData):
         skipped: files that are not looked at: extension, or where they lie -> number.
         unreadable: all image files that cannot be read, truncated ones among them.
         sizes: the most frequent first.
-        grey: number of images with one channel.
+        grey: number of images with one channel; rotated: of those that EXIF turns upright.
         decoded: number of files that were decoded; fewer than there are if a limit was set, and
-            then `unreadable`, `sizes` and `grey` are of those alone.
+            then `unreadable`, `sizes`, `grey` and `rotated` are of those alone.
     """
 
     what: str
@@ -86,6 +86,7 @@ class SplitScan(JsonData):
     unreadable: tuple[Unreadable, ...]
     sizes: tuple[SizeCount, ...]
     grey: int
+    rotated: int
     decoded: int
 
 
@@ -153,6 +154,8 @@ class FolderScan:
         if self.grey:
             count = "all" if self.grey == sum(self.sizes.values()) else f"{self.grey:,} of them"
             notes.append(f"grey images: {count}; their channel is repeated three times")
+        if rotated := sum(split.rotated for split in self.splits.values()):
+            notes.append(f"turned upright, as EXIF says: {count_text(rotated, 'image')}")
         return (*notes, *_class_notes(self.counts, advises=advises))
 
     @property
@@ -289,7 +292,7 @@ def _examine(listing: Listing, rows: Sequence[int], on_file: Callable[[int], Non
     files = [listing.files[row] for row in rows]
     labels = Counter(file.label for file in listing.files)
     unreadable, sizes = list[Unreadable](), Counter[Size]()
-    examples, grey = dict[Size, str](), 0
+    examples, grey, rotated = dict[Size, str](), 0, 0
 
     def examine_chunk(start: int) -> list[tuple[FileEntry, Examined]]:
         chunk = files[start : start + _CHUNK]
@@ -306,6 +309,7 @@ def _examine(listing: Listing, rows: Sequence[int], on_file: Callable[[int], Non
                     sizes[image.size] += 1
                     examples.setdefault(image.size, file.name)
                     grey += image.is_grey
+                    rotated += image.is_rotated
             on_file(start + len(chunk))
     names = dict(enumerate(listing.classes)) or {UNLABELED: ""}
     return SplitScan(
@@ -315,6 +319,7 @@ def _examine(listing: Listing, rows: Sequence[int], on_file: Callable[[int], Non
         unreadable=tuple(unreadable),
         sizes=tuple(SizeCount(*size, n, examples[size]) for size, n in sizes.most_common()),
         grey=grey,
+        rotated=rotated,
         decoded=len(files),
     )
 

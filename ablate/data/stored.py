@@ -19,7 +19,7 @@ from ablate.errors import DataError, InfrastructureError
 from ablate.files.cache import ABOUT, is_whole, locked, mark_used, publish_folder, say_made_again
 from ablate.files.shown import show_name
 
-_VERSION = 2
+_VERSION = 3
 """Counts the ways in which images were decoded and stored; part of the cache's key."""
 
 

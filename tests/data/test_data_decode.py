@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
-from ablate.data.decode import fit_image, open_rgb, resize_images
+from ablate.data.decode import examine, fit_image, open_rgb, read_size, resize_images
 from ablate.data.load import load_dataset
+from ablate.data.scan import scan_folder
 from ablate.errors import DataError
 from ablate.files.shown import show_name
 from ablate.study.settings import DatasetSettings
@@ -121,3 +124,54 @@ def test_arrays_are_brought_to_the_networks_size() -> None:
     board[:, :, ::2, ::2] = board[:, :, 1::2, 1::2] = 200
     smaller = resize_images(board, 8)[..., 1:-1, 1:-1].int()
     assert (smaller - 100).abs().max() <= 2  # an average
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_turned_upright(tmp_path: Path, name: str, orientation: int) -> None:
+    """Each orientation of EXIF, against Pillow's own; a bright corner shows which way is up."""
+    values = np.zeros((8, 16, 3), np.uint8)
+    values[:4, :4] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    quality = {"lossless": True} if name.endswith("webp") else {}
+    Image.fromarray(values).save(tmp_path / name, exif=exif, **quality)
+    with Image.open(tmp_path / name) as file:
+        expected = ImageOps.exif_transpose(file)
+    found = open_rgb(tmp_path / name)
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+    assert found.size == read_size(tmp_path / name) == examine(tmp_path / name).size
+    assert found.size == ((8, 16) if orientation >= 5 else (16, 8))
+    assert examine(tmp_path / name).is_rotated == (orientation > 1 and name != "a.tif")
+
+
+def test_damaged_exif_turns_nothing_and_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    for exif in (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0nonsense", b"Exif\0\0II*\0"):
+        Image.new("RGB", (16, 8)).save(file, exif=exif)
+        code = f"import ablate.data.decode as d; print(d.examine(d.Path({str(file)!r})))"
+        run = subprocess.run(
+            [sys.executable, "-c", code], check=False, capture_output=True, text=True
+        )
+        assert run.returncode == 0
+        assert run.stderr == ""
+        assert run.stdout.startswith("Examined(size=(16, 8), is_grey=False, is_rotated=False, unre")
+
+
+def test_pillows_warnings_stay_inside(tmp_path: Path) -> None:
+    big = tmp_path / "big.png"
+    Image.new("1", (10_000, 9_000)).save(big)  # more pixels than Pillow takes without a warning
+    code = f"import ablate.data.decode as d; print(d.examine(d.Path({str(big)!r})).unreadable)"
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "\n", "")
+
+
+def test_a_link_to_itself_is_one_file_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for name in ("x", "y.jpg"):
+        (folder / name).symlink_to(folder / name)
+    (tmp_path / "z").symlink_to(tmp_path / "z")
+    scan = scan_folder(tmp_path)
+    assert [one.reason for one in scan.unreadable] == ["Too many levels of symbolic links"]
+    assert scan.splits[""].skipped == {"beside the class folders": 1, "without extension": 1}
