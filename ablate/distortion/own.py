@@ -13,11 +13,21 @@ It returns uint8 of the same shape on the same device.  `check_contract` is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import RLock
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +37,15 @@ from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Strengths
 from ablate.errors import ParameterError, error_text
 from ablate.errors.device import is_lost_gpu, is_out_of_memory
-from ablate.study.callables import import_callable, import_current
+from ablate.study.callables import import_callable, import_current, is_given
+
+_CALLS = 100
+"""Of one image with one seed, by which a draw from elsewhere is noticed, while they take no longer
+than `_CALL_SECONDS` in all."""
+_CALL_SECONDS = 20.0
+_LIMIT = 60.0
+"""Seconds that a check may take in a process of its own."""
+_ALONE = RLock()
 
 OwnFunction = Callable[[Tensor, Any, torch.Generator], Tensor]
 
@@ -55,12 +73,41 @@ def _draw_seeds(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 
 def named(where: str, name: str, function: OwnFunction) -> OwnFunction:
-    """The same function; what it raises is one line, unless the machine is the cause.
+    """The same function; what it raises is one line, unless the machine is the cause.  What it
+    draws from the global generators depends on the given one alone.
 
     Args:
         where: key or parameter that names it.
     """
+    asked = _explained(where, name, function)
 
+    def call(batch: ByteImages, level: Any, generator: torch.Generator) -> Tensor:
+        with _seeded_globals(generator.initial_seed(), batch.device):
+            return asked(batch, level, generator)
+
+    return call
+
+
+@contextmanager
+def _seeded_globals(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators of Python, numpy and torch, and give them back as they were; one
+    block at a time, since threads share them."""
+    is_cuda = device.type == "cuda"
+    with _ALONE, torch.random.fork_rng(devices=[device] if is_cuda else []):
+        states = random.getstate(), np.random.get_state()
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        if is_cuda:
+            torch.cuda.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+def _explained(where: str, name: str, function: OwnFunction) -> OwnFunction:
     def call(batch: ByteImages, level: Any, generator: torch.Generator) -> Tensor:
         try:
             return function(batch, level, generator)
@@ -95,24 +142,67 @@ def takes_severity(function: OwnFunction) -> bool:
 
 
 def check_on_noise(where: str, name: str, base: Path | None, side: int) -> None:
-    """`check_contract` on images of noise of this side, in pixels."""
+    """`check_contract` on images of noise of this side, in pixels, in a process of its own, which a
+    function may end or keep busy; raises also if it does."""
+    import_current(where, name, base)
+    if is_given(name):  # no other process could import it
+        _check_noise(where, name, base, side)
+        return
+    with TemporaryDirectory(prefix="ablate-") as folder:
+        result = Path(folder, "error")
+        given = json.dumps([where, name, str(base or ""), side, str(result)])
+        code = "import sys, ablate.distortion.own as own; own.write_error(sys.argv[1])"
+        path = os.pathsep.join([*filter(None, sys.path), str(Path.cwd())])
+        began = f"{where}: {name} must return within {_LIMIT:.0f} s, got"
+        try:
+            process = subprocess.run(
+                [sys.executable, "-c", code, given],
+                stdin=subprocess.DEVNULL,
+                timeout=_LIMIT,
+                env=os.environ | {"PYTHONPATH": path},
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ParameterError(f"{began} no result. Make it faster.") from None
+        if not result.is_file():
+            ended = f"the end of its process with code {process.returncode}"
+            raise ParameterError(f"{began} {ended}. Let it return, or raise an error.")
+        if error := result.read_text():
+            raise ParameterError(error)
+
+
+def write_error(given: str) -> None:
+    """In the process of a check: write what the function breaks, or nothing, into a file."""
+    where, name, base, side, result = json.loads(given)
+    error = ""
+    try:
+        _check_noise(where, name, Path(base) if base else None, side)
+    except ParameterError as broken:
+        error = str(broken)
+    Path(result).write_text(error)
+
+
+def _check_noise(where: str, name: str, base: Path | None, side: int) -> None:
     noise = torch.rand((4, 3, side, side), generator=make_generator(0, "cpu"))
-    check_contract(where, name, base, (noise * 256).to(torch.uint8))
+    check_contract(where, name, base, (noise * 256).to(torch.uint8), calls=_CALLS)
 
 
-def check_contract(where: str, name: str, base: Path | None, images: ByteImages) -> None:
+def check_contract(
+    where: str, name: str, base: Path | None, images: ByteImages, *, calls: int = 1
+) -> None:
     """Refuse a function that breaks the contract on these images, on their device.
 
     Args:
         where: key or parameter that names it; those of `augment` need a strength.
         images: one or more; grey ones are shown in three channels.
+        calls: with which a first result is compared.
 
     Raises:
         ParameterError: naming the rule that it broke.
         NotImportedError: if it may not be imported.
     """
     function: OwnFunction = import_current(where, name, base)
-    asked = named(where, name, function)
+    asked = _explained(where, name, function)  # with the global generators as they are
     images = images.expand(-1, 3, -1, -1).contiguous()
 
     def broken(rule: str, got: str, fix: str) -> ParameterError:
@@ -143,13 +233,16 @@ def check_contract(where: str, name: str, base: Path | None, images: ByteImages)
     if by_severity:
         cases = [(images, 5), *((images[:1], severity) for severity in range(1, 5))]
     for batch, level in cases:
-        made = call(batch, level)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            again = call(batch, level)
-        if (count := int((made != again).sum())) > 0:
-            got, fix = f"{count} other values", "Draw only from the generator that it is given."
-            raise broken("give the same bits for the same seed of the generator", got, fix)
+        made, began = call(batch, level), time.monotonic()
+        for number in range(calls):
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(number)
+                again = call(batch, level)
+            if (count := int((made != again).sum())) > 0:
+                got, fix = f"{count} other values", "Draw only from the generator that it is given."
+                raise broken("give the same bits for the same seed of the generator", got, fix)
+            if time.monotonic() - began > _CALL_SECONDS / len(cases):
+                break
         if isinstance(level, Tensor):
             change = (made.int() - batch.int()).abs()[level == 0]
             if change.numel() and (most := int(change.max())) > 1:

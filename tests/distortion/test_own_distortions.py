@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ablate import distortion
+from ablate.distortion import own
 from ablate.distortion.own import check_contract
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
@@ -110,6 +112,75 @@ def test_every_severity_is_tried(tmp_path: Path) -> None:
     rule = re.escape("must return uint8 [1, 3, 16, 16] on cpu, got float32")
     with pytest.raises(ParameterError, match=rf"^robustness\.suite: odd_lens:odd {rule}"):
         check_contract("robustness.suite", "odd_lens:odd", tmp_path, make_bytes())
+
+
+RUDE = """
+import os
+import random
+import time
+
+calls = 0
+
+
+def ends(images, strength, generator):
+    os._exit(0)
+
+
+def sleeps(images, strength, generator):
+    time.sleep(600)
+
+
+def draws_rarely(images, strength, generator):
+    global calls
+    calls += 1
+    changed = images.clone()
+    if calls % 40 == 0:
+        changed[:, :, 0] = random.randrange(256)
+    return changed
+
+
+def draws_globally(images, severity, generator):
+    return images // 2 + random.randrange(100)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "got"),
+    [
+        ("ends", "got the end of its process with code 0. Let it return, or raise an error."),
+        ("sleeps", "got no result. Make it faster."),
+        ("draws_rarely", "other values. Draw only from the generator that it is given."),
+        ("draws_globally", "other values. Draw only from the generator that it is given."),
+    ],
+)
+def test_a_rude_function_does_not_harm_its_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, got: str
+) -> None:
+    (tmp_path / "rude_lens.py").write_text(RUDE)
+    monkeypatch.setattr(own, "_LIMIT", 5.0 if name == "sleeps" else 60.0)
+    with pytest.raises(ParameterError) as caught:
+        own.check_on_noise("robustness.suite", f"rude_lens:{name}", tmp_path, 16)
+    text = str(caught.value)
+    assert text.startswith(f"robustness.suite: rude_lens:{name} must ")
+    assert text.endswith(got)
+
+
+def test_global_draws_depend_on_the_given_generator_alone(tmp_path: Path) -> None:
+    (tmp_path / "global_lens.py").write_text(
+        "import random\nimport numpy as np\nimport torch\n\n\n"
+        "def draw(images, severity, generator):\n"
+        "    torch_draw = int(torch.randint(50, ()))\n"
+        "    drawn = random.randrange(50) + np.random.randint(50) + torch_draw\n"
+        "    return torch.full_like(images, drawn)\n"
+    )
+    made = corruption.load("global_lens:draw", tmp_path)
+    images = torch.rand(2, 3, 8, 8)
+    before = random.getstate(), torch.get_rng_state()
+    first, same, other = (made(images, 3, make_generator(seed, "cpu")) for seed in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert random.getstate() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
 
 
 def test_what_keeps_it_is_taken(base: Path) -> None:
