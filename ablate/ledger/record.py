@@ -237,6 +237,7 @@ class RowRecord:
         test_scores: on the test images, if `confirm` used them.
         path: the networks between the baseline and the trial's, if they were scored; `scores` are
             of the one that stands for the trial, of an ablation always of the finetuned network.
+        weights_sha256: of the file of its weights; empty where none was written, or not noted.
         started, finished: timezone-aware, in UTC.
     """
 
@@ -263,6 +264,7 @@ class RowRecord:
     outside: bool = False
     test_scores: Scores | None = None
     path: Curve | None = None
+    weights_sha256: str = ""
     started: datetime | None = None
     finished: datetime | None = None
 

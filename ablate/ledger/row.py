@@ -41,6 +41,9 @@ TEST = "ablate:test"
 PATH = "ablate:path"
 """The networks between baseline and finetuned weights (`ablate.study.interpolation.Curve`)."""
 
+WEIGHTS = "ablate:weights"
+"""sha256 of the file of the finetuned weights, as it was written."""
+
 KEPT_CHECKPOINTS = 2
 """Number of checkpoints kept: the newest, and one to fall back to."""
 
@@ -67,6 +70,7 @@ def row_record(stored: Stored) -> RowRecord:
         fields["attempts"] = [{"attempt": row["attempt"], "started": stored.started.timestamp()}]
     if stored.state == TrialState.COMPLETE:
         fields |= {"values": stored.values, "test_scores": given.get(TEST), "path": given.get(PATH)}
+        fields["weights_sha256"] = given.get(WEIGHTS, "")
         if SCORES in given:
             fields["scores"] = scores_from_json(given[SCORES])
     elif stored.state == TrialState.FAIL:
@@ -126,13 +130,14 @@ def ended_as(
 
     Args:
         scores: of its finetuned network.
-        kept: `outcomes`: bits by split; `test`: scores on the test images; `curve`: a row of a
+        kept: `outcomes`: bits by split; `test`: scores on the test images; `weights`: sha256 of
+            their file; `curve`: a row of a
             search gets the scores and bits of the network that is chosen from it, and keeps the
             bits of the finetuned one.
     """
     attributes = {
         key: kept[name]
-        for key, name in ((OUTCOMES, "outcomes"), (TEST, "test"))
+        for key, name in ((OUTCOMES, "outcomes"), (TEST, "test"), (WEIGHTS, "weights"))
         if kept.get(name) is not None
     }
     if kept.get("curve") is not None and isinstance(scores, Scores):

@@ -15,6 +15,7 @@ from ablate.analysis.pareto import point_of
 from ablate.errors import LONGEST, DataError, ParameterError, UsageError, did_you_mean
 from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes, is_uri
+from ablate.finetune.baseline_record import sha256_of
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
@@ -51,9 +52,9 @@ def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") 
         ParameterError: if it is none of these, or the study has no such trial.
     """
     text = str(trial).strip()
-    if text == "plain" or text.isdecimal():
+    if text == "plain" or (text.isdecimal() and text.isascii()):
         return None if text == "plain" else int(text)
-    if text[:1].isdecimal():
+    if text[:1].isdecimal() and text.isascii():
         return Mixture(read_numbers(text, where))
     words = text.split()
     if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
@@ -321,12 +322,20 @@ def _source(
     who = "plain" if number is None else f"trial {number}"
     if source.is_file():
         try:
-            return source, read_metadata(source)
-        except DataError as error:
+            metadata, got = read_metadata(source), ""
+        except DataError:
+            metadata, got = None, "a damaged file"
+        written = "" if number is None else record.rows[number].weights_sha256
+        if not got and written not in ("", sha256_of(source)):
+            got = "another file, by its sha256"
+        if not got and number is None and metadata is not None and metadata.trial is not None:
+            got = f"those of trial {metadata.trial}"
+        if got:
             raise DataError(
-                f"{source}: must be the weights that {who} wrote, got a damaged file. Restore it "
-                "from a backup, or run the same trial again."
-            ) from error
+                f"{source}: must be the weights that {who} wrote, got {got}. Restore it from a "
+                "backup, or run the same trial again."
+            )
+        return source, metadata
     if not source.parent.is_dir():
         raise UsageError(
             f"{source.parent}: must hold the weights of {record.name}, got no such folder. "

@@ -61,7 +61,7 @@ def read_numbers(text: str, where: str = "trial") -> tuple[int, ...]:
     """
     found = set[int]()
     for part in text.split(","):
-        ends = re.fullmatch(r"\s*(\d{1,7})(?:-(\d{1,7}))?\s*", part)
+        ends = re.fullmatch(r"\s*(\d{1,7})(?:-(\d{1,7}))?\s*", part, re.ASCII)
         if ends is None or int(ends[1]) > int(ends[2] or ends[1]):
             rule = "must be trials such as 3 or 0-2,4"
             raise ParameterError(f"{where}: {rule}, got {text or 'nothing'}. Correct it.")

@@ -1171,7 +1171,7 @@ class Study(Displayed, Settings):
 
     version: Literal[1]
     name: str = Field(
-        max_length=100, pattern=r"^[^/\\\x00-\x1f\x7f-\x9f.#][^/\\\x00-\x1f\x7f-\x9f#]*$"
+        max_length=100, pattern=r"^[^/\\\x00-\x1f\x7f-\x9f.#-][^/\\\x00-\x1f\x7f-\x9f#]*$"
     )
     """Also the name of its folder in runs/; without ~."""
     question: str = ""

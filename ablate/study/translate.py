@@ -35,7 +35,7 @@ _RULES = {
     "string_too_long": ("must have at most {max_length} characters", "Shorten it."),
     "finite_number": ("must be finite", "Write a number, such as 0.5."),
     "string_pattern_mismatch": (
-        "must be the name of a folder, without / \\ # or a leading dot",
+        "must be the name of a folder, without / \\ # or a leading dot or dash",
         "Write letters, digits, - and _.",
     ),
 }

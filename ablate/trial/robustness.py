@@ -16,6 +16,7 @@ from torch import nn
 from ablate.data.dataset import Statistics
 from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.finetune.augment.augmentation import build_augmentation
+from ablate.finetune.baseline_record import sha256_of
 from ablate.finetune.interpolation import interpolate_weights
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
@@ -310,7 +311,7 @@ class RobustnessTrial(TrialRun):
                 tested.scores, at_clean_loss=accuracies(between.scores)
             ).to_json()
         self.export(self._weights, self._number)
-        return scores, kept
+        return scores, kept | {"weights": sha256_of(self._weights)}
 
     def close(self) -> str:
         return ""

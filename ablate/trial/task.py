@@ -113,7 +113,8 @@ class Report(JsonData):
         rung: after an epoch with a rung: `scores` of the pruner's metrics and the objectives,
             `images` and `by_alpha` (see `ablate.ledger.record.Rung`).
         kept: `outcomes`, correctness of each image by split, as bits; `test`, the scores on the
-            test images; with `finetune.interpolation` also `curve`.
+            test images; `weights`, sha256 of the file of the weights; with `finetune.interpolation`
+            also `curve`.
         lost: why the attempt cannot continue here, for reasons outside the trial.
         place: `host`, `pid`, `gpus` (their ids), `started` (seconds since 1970), `first_epoch`,
             `first_step` and `first_seconds` (of the checkpoint that it continued from, 0: from the

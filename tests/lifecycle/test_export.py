@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from safetensors.numpy import save
 from safetensors.torch import load_file
 
+import ablate
 from ablate.errors import ParameterError, UsageError
 from ablate.files.durable import save_blob
+from ablate.finetune.baseline_record import sha256_of
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_network, write_weights
-from ablate.lifecycle.open_study import OpenStudy
+from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import Place
 from ablate.model.weights.export_metadata import ExportMetadata, export_tensors, read_metadata
 from ablate.study.mixture import Mixture
@@ -71,6 +74,14 @@ def test_a_trial_is_a_number_or_a_word(asked: int | str, expected: int | None) -
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        (
+            "\N{ARABIC-INDIC DIGIT ONE}",
+            "trial: must be a trial's number, plain, knee or best METRIC",
+        ),
+        (
+            "0,\N{ARABIC-INDIC DIGIT ONE}",
+            "trial: must be a trial's number, plain, knee or best METRIC",
+        ),
         ("-1", "trial: must be a trial's number, plain, knee or best METRIC, got -1. "),
         ("kne", "trial: must be a trial's number, plain, knee or best METRIC, got kne. Did you"),
         ("best val_x", "trial: study example: best needs one of its objectives, got val_x. "),
@@ -249,3 +260,35 @@ def test_damaged_weights_are_not_copied(folder: Path) -> None:
         "RUN/weights/00001.safetensors: must be the weights that trial 1 wrote, got a damaged "
         "file. Restore it from a backup, or run the same trial again."
     )
+
+
+def test_the_file_of_another_trial_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a study that ran: with trial 1's file at its place, trial 0 would be exported with other
+    scores."""
+    study = ablate.Study(
+        name="swapped",
+        dataset={"name": "digits"},
+        model={"name": "resnet8"},
+        baseline={"checkpoint": "ablate:resnet8_digits", "saw_validation": False},
+        robustness={"severities": [1]},
+        finetune={"budget": {"images": 64}},
+        space={"loss.fma.weight": {"float": [0.1, 1.0]}},
+        search={"trials": 2, "sampler": "random", "start": "random"},
+    )
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs/swapped"
+    ablate.launch(study, executor="inline", progress=False)
+    record = open_study(run).record
+    digests = [row.weights_sha256 for row in record.rows]
+    files = [weights_file(run, number) for number in (0, 1, None)]
+    assert digests == [sha256_of(file) for file in files[:2]]
+    shutil.copyfile(files[1], files[0])
+    assert refusal(record, run, 0) == (
+        "RUN/weights/00000.safetensors: must be the weights that trial 0 wrote, got another file, "
+        "by its sha256. Restore it from a backup, or run the same trial again."
+    )
+    write_weights(record, run, 1, tmp_path / "one.safetensors")
+    shutil.copyfile(files[1], files[2])
+    assert "that plain wrote, got those of trial 1. Restore" in refusal(record, run, None)

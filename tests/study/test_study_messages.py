@@ -230,8 +230,8 @@ def test_one_wrong_key_has_one_message(
         (
             2,
             "name: a/b",
-            "s.yaml:2: name: must be the name of a folder, without / \\ # or a leading dot, "
-            "got 'a/b'. Write letters, digits, - and _.",
+            "s.yaml:2: name: must be the name of a folder, without / \\ # or a leading dot or "
+            "dash, got 'a/b'. Write letters, digits, - and _.",
         ),
         (2, f"name: {'日' * 100}", "s.yaml:2: name: must have at most 200 bytes, got 300. Shor"),
         (2, f"name: {'a' * 101}", "s.yaml:2: name: must have at most 100 characters, got 'aaa"),
