@@ -254,6 +254,8 @@ def _spoiled(value: float, dtype: torch.dtype = torch.float32) -> dict[str, Tens
         (_of(lambda one: one.to(torch.complex64)), f"{FIRST} of complex64"),
         (_of(lambda one: one.to(torch.int8)), f"{FIRST} of int8"),
         (_spoiled(float("nan")), "classifier.bias not finite in 2 of 5 values"),
+        (_of(lambda one: one * 0), "stem.0.weight and every other weight 0"),
+        (_of(lambda one: one - 2), "stem.1.running_var negative in 16 of 16 values"),
         (_spoiled(1e300, torch.float64), "classifier.bias not finite in 2 of 5 values"),
     ],
 )

@@ -431,6 +431,11 @@ def _check_values(own: Mapping[str, Tensor], state: Mapping[str, Tensor], checkp
         # A mask may contain infinity, both in the network and in the file.
         if wrong and bool(mine.isfinite().all()):
             raise _wrong_values(checkpoint, key, f"not finite in {wrong} of {held.numel()} values")
+        if key.endswith("running_var") and (wrong := int((held < 0).sum())):
+            raise _wrong_values(checkpoint, key, f"negative in {wrong} of {held.numel()} values")
+    weights = [key for key in state if key.endswith("weight")]
+    if weights and not any(state[key].any() for key in weights):
+        raise _wrong_values(checkpoint, weights[0], "and every other weight 0")
 
 
 def _wrong_values(checkpoint: str, key: str, got: str) -> DataError:
