@@ -113,11 +113,14 @@ def estimate_training(
     batch = min(study.finetune.batch_size, len(train))
     steps = min(_STEPS, len(train) // batch)
 
+    # Random weights may not bear the rate of trained ones, and the time is the same.
+    settings = study.finetune.model_copy(update={"learning_rate": 1e-12})
+
     def begin(budget: BudgetSettings, images: TrainingImages) -> Finetuning:
         return Finetuning(
             copy.deepcopy(model),  # adapters would stay in it
             images,
-            study.finetune,
+            settings,
             budget=budget,
             loss=loss,
             augment=build_augmentation(study.augment, bench.base),
