@@ -40,8 +40,7 @@ from ablate.errors.device import is_lost_gpu, is_out_of_memory
 from ablate.study.callables import import_callable, import_current, is_given
 
 _CALLS = 100
-"""Of one image with one seed, by which a draw from elsewhere is noticed, while they take no longer
-than `_CALL_SECONDS` in all."""
+"""Calls with one seed that must give the same bits; fewer if they take `_CALL_SECONDS` in all."""
 _CALL_SECONDS = 20.0
 _LIMIT = 60.0
 """Seconds that a check may take in a process of its own."""
@@ -73,8 +72,8 @@ def _draw_seeds(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 
 def named(where: str, name: str, function: OwnFunction) -> OwnFunction:
-    """The same function; what it raises is one line, unless the machine is the cause.  What it
-    draws from the global generators depends on the given one alone.
+    """Wrap a function, so that what it raises is one line, unless the machine is the cause, and
+    what it draws from the global generators depends on the given one alone.
 
     Args:
         where: key or parameter that names it.

@@ -23,6 +23,7 @@ from ablate.trial.workbench import Workbench
 
 _STEPS = 3
 _IMAGES = 32
+"""Images whose statistics the batch norm of random weights gets."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ def _start(bench: Workbench, start: nn.Module | None) -> nn.Module:
         return start
     model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
     norms = adaptable_norms(model)
+    if not norms:
+        return model
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
