@@ -134,6 +134,8 @@ def verify(
     studies = studies_in(files)
     first = studies[""].record
     checks = [_check_manifest(files, first)]
+    if first.registration is None:
+        checks.append(Check(first.name, "this archive has no registration"))
     begin("recomputing the tables")
     for folder, opened in studies.items():
         try:
@@ -198,7 +200,7 @@ def _check_registration(record: StudyRecord) -> Iterator[Check]:
         for name in record.registration.parts:
             change = record.since_registration.get(name)
             differs = () if change is None else (f"outside of what was registered: {change}",)
-            text = f"as registered {record.registration.text}"
+            text = f"as registered {record.registration.text}, by its own word"
             yield Check(f"{record.name}, {name}", text, differs)
 
 

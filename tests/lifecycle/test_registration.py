@@ -69,6 +69,10 @@ def test_it_is_printed_before_the_first_run_and_verified(
     assert (found.holds, found.sha256, len(found.checks)) == (True, "", 4)
     ablate.archive("runs/arms", "first.tar")
     assert ablate.verify("first.tar").holds
+    main(["verify", "first.tar"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert shown.count(f"UTC, digest {digest[:12]}, by its own word") == 4
+    assert "no registration" not in shown
 
     record = ablate.resume("runs/arms", seeds=3, executor="inline", progress=False)
     said = "outside of what was registered"
@@ -88,7 +92,9 @@ def test_it_is_printed_before_the_first_run_and_verified(
 
 
 @pytest.mark.slow
-def test_what_has_begun_is_not_registered(file: Path) -> None:
+def test_what_has_begun_is_not_registered(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     launched(file)
     rule = (
         "study arms: a study is registered before its first run, got one that has begun. Leave out "
@@ -111,6 +117,9 @@ def test_what_has_begun_is_not_registered(file: Path) -> None:
         "runs/arms: must be an archive, or without `rerun` a registered study, got the folder of a "
         "run. Write its archive: `ablate archive runs/arms -o FILE.tar`."
     )
+    ablate.archive("runs/arms", "first.tar")
+    main(["verify", "first.tar"], standalone_mode=False)
+    assert "ok      arms: this archive has no registration" in capsys.readouterr().out
 
 
 def test_what_a_digest_is_of() -> None:

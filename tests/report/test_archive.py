@@ -160,7 +160,7 @@ def test_every_check_of_an_archive_holds(
     for file in (packed_arms, curves):
         found = ablate.verify(file)
         assert found.holds, [check.text for check in found.checks if not check.holds]
-        assert "scores of 161 networks" in found.checks[2].text or file == packed_arms
+        assert "scores of 161 networks" in found.checks[3].text or file == packed_arms
     assert recompute.check(recompute.read(curves))
     assert recompute.compare("scores", [("0", "accuracy", 0.0, 0.0), ("0", "empty", "", math.nan)])
     assert not recompute.compare("scores", [("0", "accuracy", 0.0, math.nan)])
