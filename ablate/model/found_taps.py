@@ -99,6 +99,7 @@ def _maps_by_size(model: nn.Module, device: str | None = None) -> Iterator[dict[
         return
     channels = input_channels(probe) or 3
     maps: dict[str, int] = {}
+    kept: dict[str, tuple[torch.Tensor, int]] = {}  # until the network has run: it may change them
 
     def note(path: str, _module: nn.Module, _arguments: Any, output: Any) -> None:
         maps.pop(path, None)  # of a module that runs several times, the last map is read
@@ -109,14 +110,18 @@ def _maps_by_size(model: nn.Module, device: str | None = None) -> Iterator[dict[
         if len(features) == _BATCH and features.is_floating_point():
             # Without the class token the tokens of an image are a square.
             maps[path] = math.isqrt(features[0].numel() // features.shape[axis]) ** 2
+            kept[path] = features, features._version
 
     for path, module in probe.named_modules():
+        if isinstance(getattr(module, "inplace", None), bool):
+            module.inplace = False  # type: ignore[assignment]  # as `FeatureTaps` does
         if path and not isinstance(module, _WITHOUT_A_MAP):
             module.register_forward_hook(partial(note, path))
     weights = list(probe.parameters())
     place, heads = (weights[0].device, head_of(probe)) if weights else (torch.device("cpu"), ())
     for side in _SIDES:
         maps.clear()
+        kept.clear()
         try:
             with torch.no_grad(), redirect_stdout(StringIO()), catch_warnings():
                 simplefilter("ignore")
@@ -125,4 +130,5 @@ def _maps_by_size(model: nn.Module, device: str | None = None) -> Iterator[dict[
             continue
         ended = list(maps)  # a head of convolutions makes maps of classes
         after = [ended.index(path) for path in heads if path in maps]
-        yield {path: maps[path] for path in ended[: min(after, default=len(ended))]}
+        before = ended[: min(after, default=len(ended))]
+        yield {path: maps[path] for path in before if kept[path][0]._version == kept[path][1]}

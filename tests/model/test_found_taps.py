@@ -32,6 +32,11 @@ def of_torchvision(name: str, **options: object) -> nn.Module:
         ("shufflenet_v2_x0_5", ["conv1", "maxpool", "stage2", "stage3", "conv5"]),
         ("googlenet", ["conv1", "conv3", "inception3b", "inception4e", "inception5b"]),
         ("swin_t", ["features.1", "features.3", "features.5", "permute"]),
+        (
+            "densenet121",  # which changes the output of its last norm in place
+            ["features.relu0", *(f"features.transition{n}.conv" for n in (1, 2, 3))]
+            + ["features.denseblock4"],
+        ),
         ("vit_b_16", ["encoder"]),  # a class token does not count: one resolution
     ],
 )
