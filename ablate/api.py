@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.errors import UsageError
+from ablate.errors import StoppedError, UsageError, cut
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.launch import launch_study, resume_study
@@ -135,6 +135,7 @@ def launch(
         StudyExistsError: if the study exists and is unfinished, and `resume` is false.
         FingerprintError: if a study of this name exists with other contents, such as another
             function.
+        StoppedError: if every trial has failed, with the reason of the first, or if too many have.
         InfrastructureError: if storage, cluster or workers fail; the study can be resumed.
 
     Example:
@@ -173,6 +174,13 @@ def _run(
         callbacks.study_ended(record, note)
         for line in filter(None, hand_over(OpenStudy(place, record))):
             note("tracker", line)
+        failed = [(row.number, row.failure.reason) for row in record.rows if row.failure]
+        if failed and len(failed) == len(record.rows):
+            first = f"trial {failed[0][0]}: {cut(failed[0][1].rstrip('.'))}"
+            raise StoppedError(
+                f"study {record.name}: needs a trial that does not fail, got {len(failed)} that "
+                f"all did; the first, {first}. Correct that in a study of another name."
+            )
         return record
 
 
@@ -205,6 +213,7 @@ def resume(
         StudyNotFoundError: if there is no such study.
         FingerprintError: if a change of the study or the environment would change scores.
         ParameterError: if the study needs a function that this process was not given.
+        StoppedError: if every trial has failed, or too many have.
         InfrastructureError: if storage, cluster or workers fail; the study can be resumed again.
 
     Example:

@@ -94,6 +94,20 @@ def test_what_is_no_broken_loop_goes_on(write: Write, code: str) -> None:
     assert (len(record.rows), record.count("FAIL")) == (12, 4)
 
 
+def test_in_python_a_study_of_failures_alone_is_an_error_with_the_first_reason(
+    write: Write,
+) -> None:
+    file = write("raise KeyError(number)", 2)
+    for _ in range(2):  # as it ends, and where it has ended
+        with pytest.raises(StoppedError) as stop:
+            ablate.launch(file, executor="inline", progress=False)
+        assert str(stop.value) == (
+            "study failing: needs a trial that does not fail, got 2 that all did; the first, trial "
+            "0: KeyError: 0. Correct that in a study of another name."
+        )
+    assert states(file) == ["FAIL", "FAIL"]
+
+
 def test_trials_that_were_pruned_do_not_show_that_the_loop_works_to_its_end(write: Write) -> None:
     """A metric of a constraint may be reported with the last epoch alone."""
     file = write("", 12, run={"parallel": 1}, pruner={"reduction_factor": 2}, epochs=2)
