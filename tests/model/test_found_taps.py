@@ -17,6 +17,8 @@ from ablate.study.settings import ModelSettings
 
 RESNET = ["relu", "layer1", "layer2", "layer3", "layer4"]
 
+DENSENET = [f"features.transition{number}.conv" for number in (1, 2, 3)]
+
 
 def of_torchvision(name: str, **options: object) -> nn.Module:
     with torch.device("meta"):
@@ -34,8 +36,7 @@ def of_torchvision(name: str, **options: object) -> nn.Module:
         ("swin_t", ["features.1", "features.3", "features.5", "permute"]),
         (
             "densenet121",  # which changes the output of its last norm in place
-            ["features.relu0", *(f"features.transition{n}.conv" for n in (1, 2, 3))]
-            + ["features.denseblock4"],
+            ["features.relu0", *DENSENET, "features.denseblock4"],
         ),
         ("vit_b_16", ["encoder"]),  # a class token does not count: one resolution
     ],
