@@ -42,7 +42,12 @@ from ablate.model.build import build_model, check_image_size
 from ablate.model.environment import Environment
 from ablate.model.modes import adaptable_norms
 from ablate.model.taps import LayerNames
-from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
+from ablate.model.weights.export_metadata import (
+    ExportMetadata,
+    export_weights,
+    put_weights,
+    read_metadata,
+)
 from ablate.model.weights.external_checkpoint import (
     find_backbone,
     find_checkpoint,
@@ -376,7 +381,7 @@ def load_baseline(
     """
     exported = _exported(baseline.path, model_settings)
     model = new_network(dataset, model_settings, seed=0, base=base, exported=exported, checks=False)
-    model.load_state_dict(load(read_weights(baseline)))
+    put_weights(model, load(read_weights(baseline)))
     mark_used(baseline.path.parent)
     return model
 

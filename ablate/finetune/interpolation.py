@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
-from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
+from ablate.model.weights.export_metadata import ExportMetadata, export_tensors, put_weights
 
 State = Mapping[str, Tensor]
 """A network's parameters and buffers, by name."""
@@ -80,7 +80,7 @@ def _check_alike(*states: State) -> None:
 def move_towards(finetuned: nn.Module, baseline: nn.Module, alpha: float) -> None:
     """Put the network between two into the first, in place."""
     states = baseline.state_dict(), finetuned.state_dict()
-    finetuned.load_state_dict(interpolate_weights(*states, alpha))
+    put_weights(finetuned, interpolate_weights(*states, alpha))
 
 
 def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:

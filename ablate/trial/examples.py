@@ -21,6 +21,7 @@ from ablate.finetune.interpolation import move_towards
 from ablate.ledger.record import RowRecord
 from ablate.model.environment import resolve_environment
 from ablate.model.trained import load_export
+from ablate.model.weights.export_metadata import put_weights
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.study.callables import is_callable_name
 from ablate.study.settings import Study
@@ -100,7 +101,7 @@ def compare(
     if exported.provenance.model != study.model.name:
         raise DataError(f"{weights.name}: must be of {study.model.name}, got another network.")
     before, after = deepcopy(exported.network), exported.network
-    before.load_state_dict(load_file(kept.path))
+    put_weights(before, load_file(kept.path))
     if row.path is not None and row.path.alpha != 1:
         move_towards(after, before, row.path.alpha)
 

@@ -19,6 +19,7 @@ from ablate.ledger.record import Row
 from ablate.model.weights.export_metadata import (
     export_weights,
     mixed_metadata,
+    put_weights,
     read_metadata,
 )
 from ablate.robustness.bits import Scored
@@ -116,5 +117,5 @@ def mixed_network(bench: Workbench, folder: Path, mixture: Mixture) -> nn.Module
     except (OSError, SafetensorError) as error:
         what = f"{mixture.name}: needs the weights that its trials wrote"
         raise DataError(f"{what}, got {error_text(error)}. Restore them.") from error
-    model.load_state_dict(interpolate_weights(model.state_dict(), mean, mixture.alpha))
+    put_weights(model, interpolate_weights(model.state_dict(), mean, mixture.alpha))
     return model

@@ -23,7 +23,7 @@ from ablate.finetune.loss.objective import build_loss
 from ablate.ledger.record import Row
 from ablate.model.normalization import carried_statistics, channels_of
 from ablate.model.taps import layer_names
-from ablate.model.weights.export_metadata import ExportMetadata, export_weights
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights, put_weights
 from ablate.robustness.bits import Scored, kept_scores, pack_row
 from ablate.study.interpolation import LOSS_BITS, Curve, accuracies, alpha_text, curve_point
 from ablate.study.scores import Scores
@@ -225,7 +225,7 @@ class TrialRun:
         """A new network between the baseline and the current network."""
         model = self._bench.build_baseline()
         states = model.state_dict(), self.model.state_dict()
-        model.load_state_dict(interpolate_weights(*states, alpha))
+        put_weights(model, interpolate_weights(*states, alpha))
         return model
 
     def _score(self, model: nn.Module, **images: Any) -> Scored:

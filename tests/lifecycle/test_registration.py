@@ -92,9 +92,7 @@ def test_it_is_printed_before_the_first_run_and_verified(
 
 
 @pytest.mark.slow
-def test_what_has_begun_is_not_registered(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_has_begun_is_not_registered(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     launched(file)
     rule = (
         "study arms: a study is registered before its first run, got one that has begun. Leave out "

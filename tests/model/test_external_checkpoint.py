@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, resnet18
+from torchvision.models import ResNet18_Weights, mnasnet0_5, resnet18
 
 from ablate.errors import DataError, MissingDependencyError
 from ablate.lifecycle.place import place_of_file
@@ -101,6 +101,14 @@ def test_what_training_loops_put_around_the_keys(
     assert (repr(start) in said) == bool(start)
     assert all(key in said for key in beside)
     assert fit_keys(trained, trained) == (trained, "")
+
+
+def test_a_network_that_asks_for_the_version_of_its_weights(tmp_path: Path) -> None:
+    trained, model = (mnasnet0_5(num_classes=3) for _ in range(2))
+    export_weights(trained, tmp_path / "weights.safetensors")
+    load_external(model, OWN, "weights.safetensors", tmp_path)
+    state = trained.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
 def test_a_key_of_something_else_is_not_left_out(tmp_path: Path) -> None:

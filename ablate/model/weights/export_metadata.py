@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -222,6 +223,14 @@ def metadata_text(metadata: ExportMetadata, **digest: str) -> str:
 def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None = None) -> None:
     """`export_tensors` of a network's parameters and buffers."""
     export_tensors(model.state_dict(), path, metadata)
+
+
+def put_weights(model: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Load tensors by name, as of the versions that the network's modules have now: files of
+    tensors alone have none, and MNASNet asks for it."""
+    state = OrderedDict(weights)
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(state, strict=strict)
 
 
 def export_tensors(

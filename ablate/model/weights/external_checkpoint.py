@@ -25,7 +25,7 @@ from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import count_text, few, show_name
 from ablate.model import is_own_code
 from ablate.model.taps import head_of
-from ablate.model.weights.export_metadata import ONNX_ENDING, SHIPPED, is_as_exported
+from ablate.model.weights.export_metadata import ONNX_ENDING, SHIPPED, is_as_exported, put_weights
 from ablate.study.callables import import_callable
 from ablate.study.settings import ModelSettings
 
@@ -262,7 +262,7 @@ def _load(
         state = _with_new_head(model, state)
     _check_keys(model, state, name, checkpoint)
     _check_values(own, state, checkpoint)
-    model.load_state_dict(state, strict=False)
+    put_weights(model, state, strict=False)
 
 
 def _read_source(source: CheckpointSource, checkpoint: str) -> dict[str, Tensor]:
