@@ -213,7 +213,7 @@ def right_cells(place: Place) -> Values:
     """Accuracy of the shipped network: everything on the device against everything on the CPU."""
     data = digits()
     test = data.test()
-    images = torch.cat([data.train.images, test.images])
+    images = torch.cat([data.train.resident().images, test.images])
     labels = torch.cat([data.train.labels, test.labels])
     if place.quick:
         images, labels = images[:20], labels[:20]
@@ -238,7 +238,7 @@ def right_cells(place: Place) -> Values:
 
 def gradient(environment: Environment) -> tuple[float, Tensor]:
     """The objective with all terms, and its gradient over all weights, of one batch of digits."""
-    train = digits().train
+    train = digits().train.resident()
     rows = torch.arange(64)
     images, labels = train.images[rows].float() / 255, train.labels[rows]
     copies = CombinedAugmentations()(images, seed=0)

@@ -91,8 +91,12 @@ class Split:
 
     def take(self, indices: torch.Tensor) -> Split:
         """The images at these places, copied into memory."""
+        return self.rows(indices).resident()
+
+    def rows(self, indices: torch.Tensor) -> SplitRows:
+        """The images at these places, which are not copied."""
         digest = hashlib.sha256(self.digest.encode() + indices.numpy().tobytes())
-        return Split(self.images[indices], self.labels[indices], digest.hexdigest())
+        return SplitRows(self, indices, self.labels[indices], digest.hexdigest())
 
     def resident(self) -> Split:
         """Itself."""
@@ -113,9 +117,45 @@ class Split:
 
 
 @dataclass(frozen=True)
+class SplitRows:
+    """Some images of a split, read where it has them: workers of a node share its file's pages.
+
+    Attributes:
+        rows: their places in the split, int64 `[n]`.
+        labels, digest, contents: as of a `Split` of them.
+    """
+
+    split: Split
+    rows: torch.Tensor
+    labels: Labels
+    digest: str
+    contents: None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: torch.Tensor) -> SplitRows:
+        """The images at these places."""
+        digest = hashlib.sha256(self.digest.encode() + indices.numpy().tobytes())
+        labels = self.labels[indices]
+        return SplitRows(self.split, self.rows[indices], labels, digest.hexdigest())
+
+    def resident(self) -> Split:
+        """All of them, copied into memory."""
+        return Split(self.split.images[self.rows], self.labels, self.digest)
+
+    def place(self, device: str) -> PlacedImages:
+        """As of a `Split`; on the CPU nothing is copied."""
+        if device != "cpu":
+            return self.resident().place(device)
+        return _PlacedSplit(self.split.images, self.split.labels, self.rows)
+
+
+@dataclass(frozen=True)
 class _PlacedSplit:
     images: ByteImages
     labels: Labels
+    rows: torch.Tensor | None = None
 
     def batches(
         self, order: torch.Tensor, batch_size: int, *, seed: int
@@ -124,7 +164,8 @@ class _PlacedSplit:
         del seed
         order = send(order, self.images.device)
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            rows = order[start : start + batch_size]
+            places = order[start : start + batch_size]
+            rows = places if self.rows is None else self.rows[places]
             yield self.images[rows], self.labels[rows]
 
 
@@ -204,14 +245,21 @@ class Statistics(NamedTuple):
     std: tuple[float, ...]
 
 
-def channel_statistics(images: ByteImages) -> Statistics:
+def channel_statistics(images: ByteImages, rows: torch.Tensor | None = None) -> Statistics:
     """Computed from the histogram of the bytes, which is exact and independent of the number of
-    threads.  A channel that is constant has standard deviation 1."""
+    threads.  A channel that is constant has standard deviation 1.
+
+    Args:
+        rows: of these images alone.
+    """
     levels = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    for chunk in (torch.arange(len(images)) if rows is None else rows).split(1024):  # type: ignore[no-untyped-call]
+        for channel in range(len(counts)):
+            counts[channel] += torch.bincount(images[chunk, channel].flatten(), minlength=256)
     means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = torch.bincount(images[:, channel].flatten(), minlength=256).double()
-        shares = counts / counts.sum()
+    for count in counts.double():
+        shares = count / count.sum()
         mean = float(shares @ levels)
         variance = float(shares @ (levels - mean) ** 2)
         means.append(mean)
@@ -258,7 +306,12 @@ def take_fraction(images: TrainingImages, fraction: float, seed: int) -> Trainin
     if fraction == 1:
         return images
     seed = derive_seed(seed, "train_fraction")
-    return images.take(split_stratified(images.labels, fraction, seed)[1])
+    return take_rows(images, split_stratified(images.labels, fraction, seed)[1])
+
+
+def take_rows(images: TrainingImages, indices: torch.Tensor) -> TrainingImages:
+    """The images at these places, none of which is copied or decoded."""
+    return images.rows(indices) if isinstance(images, Split) else images.take(indices)
 
 
 def sample_stratified(labels: Labels, count: int, seed: int) -> torch.Tensor:

@@ -12,11 +12,13 @@ from ablate.data.dataset import (
     Dataset,
     Source,
     Split,
+    SplitRows,
     TrainingImages,
     channel_statistics,
     draw_stratified,
     sample_stratified,
     split_validation,
+    take_rows,
 )
 from ablate.data.image_folder import (
     UNLABELED_PART,
@@ -56,7 +58,7 @@ def load_dataset(
     digests = [source.train.digest]
     if source.validation is None:
         train_rows, validation_rows = split_validation(source, settings.validation)
-        train = source.train.take(train_rows)
+        train = take_rows(source.train, train_rows)
         validation = source.train.take(validation_rows).resident()
     else:
         train, validation = source.train, source.validation
@@ -69,10 +71,13 @@ def load_dataset(
         unlabeled = training_images(settings, listing, image_size, cache)
         digests.append(unlabeled.digest)
         streamed.append(unlabeled.contents)
-    sample = train
-    if not isinstance(train, Split):
+    if isinstance(train, SplitRows):
+        mean, std = channel_statistics(train.split.images, train.rows)
+    elif isinstance(train, Split):
+        mean, std = channel_statistics(train.images)
+    else:
         sample = train.take(sample_stratified(train.labels, _STATISTICS_COUNT, 0))
-    mean, std = channel_statistics(sample.resident().images)
+        mean, std = channel_statistics(sample.resident().images)
     contents = [digest for digest in streamed if digest is not None]
     return Dataset(
         train=train,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,21 @@ class SplitScan(JsonData):
     grey: int
     rotated: int
     decoded: int
+
+
+def too_large(count: int, side: int) -> str:
+    """Why so many decoded images of `side` pixels should be streamed; empty if they need not be.
+
+    Workers of a node share them, so that they are in its memory once.
+    """
+    size = 3 * side**2 * count
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if 2 * size <= memory:
+        return ""
+    return (
+        f"{count:,} images of {side} x {side} are {size / 2**30:.1f} GiB, more than half of this "
+        f"machine's memory of {memory / 2**30:.0f} GiB"
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ablate.data.dataset import draw_stratified, split_stratified
 from ablate.data.decode import walk_classes
-from ablate.data.scan import VERY_UNEVEN, FolderScan, scan_folder
+from ablate.data.scan import VERY_UNEVEN, FolderScan, scan_folder, too_large
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
@@ -67,8 +67,6 @@ _SPLIT_SEED = 0
 _MOST_DECODED = 20_000
 _SMALL = 96
 """Side in pixels up to which images are scored as CIFAR-10-C's are, and not as ImageNet-C's."""
-_LARGEST_RESIDENT = 4 * 2**30
-"""Bytes of decoded training images that are kept in memory."""
 _MOST_TRIED = 250
 """Validation images on which each way to feed a network is tried."""
 _HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
@@ -733,7 +731,7 @@ class _Draft:
             size=self.size,
             question=f"Which finetuning makes {self.model} more robust on my images?",
             path=relative_to(self.images.absolute(), self.base),
-            streamed=3 * self.image_size**2 * n > _LARGEST_RESIDENT,
+            streamed=too_large(n, self.image_size),
             weights=None if weights is None else _as_yaml(weights),
             accuracy=accuracy if expected is None else expected,
             measured=f"measured: {100 * accuracy:.1f} % of {count:,} validation images",

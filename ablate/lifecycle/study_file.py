@@ -475,6 +475,8 @@ def image_lines(study: Study, base: Path) -> tuple[list[str], list[str]]:
     if missing or not (settings.name == "image_folder" or settings.unlabeled):
         return [], [f"{key} does not exist yet: {show_name(folders[key])}" for key in missing]
     from ablate.data.load import scan_files  # which loads torch
+    from ablate.data.scan import too_large
+    from ablate.model.build import own_image_size
 
     scan = scan_files(settings, base, most=DECODED_BY_CHECK, cache=cache_folder())
     if scan is None:
@@ -484,5 +486,9 @@ def image_lines(study: Study, base: Path) -> tuple[list[str], list[str]]:
         resize=settings.resize,
         image_size=settings.image_size or 32,
     )
-    notes = scan.notes(skip_unreadable=settings.skip_unreadable, advises=is_by_image(study))
-    return list(scan.summary()), list(notes)
+    notes = [*scan.notes(skip_unreadable=settings.skip_unreadable, advises=is_by_image(study))]
+    count = sum(sum(split.counts.values()) for split in scan.splits.values())
+    side = settings.image_size or own_image_size(study.model) or 32
+    if settings.loading == "resident" and (large := too_large(count, side)):
+        notes.append(f"dataset.loading: {large}. Write loading: streamed")
+    return list(scan.summary()), notes

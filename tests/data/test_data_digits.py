@@ -38,13 +38,13 @@ def test_sizes_shapes_and_types(tmp_path: Path) -> None:
     assert len(data.train) + len(data.validation) + len(test) == 1797
     assert len(test) == 359
     assert len(data.validation) == 287
-    for split in (data.train, data.validation, test):
+    for split in (data.train.resident(), data.validation, test):
         assert split.images.shape == (len(split), 3, 8, 8)
         assert split.images.dtype == torch.uint8
         assert split.labels.dtype == torch.int64
         assert torch.bincount(split.labels, minlength=10).min() > 0
     assert data.classes == tuple("0123456789")
-    images = [split.images for split in (data.train, data.validation, test)]
+    images = [split.images for split in (data.train.resident(), data.validation, test)]
     assert len({image.numpy().tobytes() for image in torch.cat(images)}) == 1797, "in one split"
 
 

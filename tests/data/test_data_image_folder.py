@@ -75,7 +75,7 @@ def test_second_opening_reads_the_cache(folder: Path) -> None:
     again = load(folder)
     assert entry.stat().st_mtime_ns == written
     assert again.digest == first.digest
-    assert torch.equal(again.train.images, first.train.images)
+    assert torch.equal(again.train.resident().images, first.train.resident().images)
 
 
 def test_digest_is_of_the_content_and_not_of_the_place(folder: Path) -> None:
@@ -156,7 +156,7 @@ def test_mixed_sizes(folder: Path) -> None:
         "is cut; 14: the usual centre crop), or make them one size."
     )
     assert not list((folder / "cache/data").glob("*/"))
-    assert load(folder, resize=14).train.images.shape == (16, 3, 12, 12)
+    assert load(folder, resize=14).train.resident().images.shape == (16, 3, 12, 12)
 
 
 def test_a_resize_fits_the_shorter_side_and_cuts_the_middle(folder: Path) -> None:

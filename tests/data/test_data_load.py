@@ -11,7 +11,7 @@ from PIL import Image
 
 import ablate
 from ablate.data import DATASETS
-from ablate.data.dataset import Dataset, Split
+from ablate.data.dataset import Dataset, Split, SplitRows
 from ablate.data.image_folder import StreamedSplit
 from ablate.data.load import load_dataset
 from ablate.errors import DataError, StudyFileError
@@ -104,7 +104,7 @@ def test_images_without_labels_are_streamed_where_loading_is(
 ) -> None:
     resident = load(tmp_path, unlabeled="more")
     data = load(tmp_path, unlabeled="more", loading="streamed", loading_workers=0)
-    assert isinstance(data.train, Split)
+    assert isinstance(data.train, SplitRows)
     assert isinstance(data.unlabeled, StreamedSplit)
     (batch,) = data.unlabeled.place("cpu").batches(torch.arange(7), 7, seed=0)
     assert np.array_equal(batch[0], resident.unlabeled.images)

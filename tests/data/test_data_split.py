@@ -88,7 +88,7 @@ def test_channel_statistics_are_those_of_the_pixels() -> None:
 def test_a_fraction_keeps_every_class_and_holds_the_smaller_ones() -> None:
     split = make_split([0] * 40 + [1] * 20 + [2] * 10)
     kept = [
-        {image.numpy().tobytes() for image in take_fraction(split, share, seed=5).images}
+        {image.numpy().tobytes() for image in take_fraction(split, share, seed=5).resident().images}
         for share in (0.1, 0.2, 0.5)
     ]
     assert [len(images) for images in kept] == [7, 14, 35]
