@@ -43,6 +43,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A device whose tensors claim to be elsewhere; without a GPU's generator and its autocast."""
     monkeypatch.setattr(loop, "own_generators", lambda _device: contextlib.nullcontext())
     monkeypatch.setattr(loop, "seed_generators", lambda _seed, _device: None)
+    monkeypatch.setattr(loop, "drawing_modules", lambda _model, _images: [])
 
     def autocast(environment: Environment) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, environment.precision == "bf16")

@@ -33,6 +33,7 @@ class Forward:
             batches.
         teachers: by anchor, networks of the student's kind; they see the clean images in eval
             mode, without gradient.
+        still: modules of the student that stay in eval mode; those that they contain do not.
 
     Raises:
         ParameterError: if a layer does not exist, or "frozen" finds no batch norm.
@@ -45,12 +46,15 @@ class Forward:
         environment: Environment,
         batch_norm: BatchNormMode,
         teachers: Mapping[str, nn.Module],
+        *,
+        still: Sequence[nn.Module] = (),
     ) -> None:
         self._model = model
         self._loss = loss
         self._environment = environment
         self._batch_norm = batch_norm
         self._teachers = teachers
+        self._still = still
         self._student = model
         self._is_probed = not environment.compile
         if environment.compile:
@@ -75,6 +79,8 @@ class Forward:
         self._model.train()
         if self._batch_norm == "frozen":
             freeze_batch_norm(self._model)
+        for module in self._still:
+            module.training = False
 
     def __call__(
         self,

@@ -40,7 +40,7 @@ from ablate.finetune.optimizer import (
 )
 from ablate.model.environment import Environment
 from ablate.model.flops import ImageFlops, count_flops
-from ablate.model.modes import kept_mode, own_generators, seed_generators
+from ablate.model.modes import drawing_modules, kept_mode, own_generators, seed_generators
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
     BudgetSettings,
@@ -151,7 +151,13 @@ class Finetuning:
                 if anchor == "ema"
                 else copied(self._student).eval().requires_grad_(False)
             )
-        self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
+        still: Sequence[nn.Module] = ()
+        if self._section == "finetune":
+            black = torch.zeros(2, *self._image_shape, device=device)
+            still = drawing_modules(self._student, black)
+        self._forward = Forward(
+            self._student, loss, environment, batch_norm, self._teachers, still=still
+        )
         self._factors: dict[str, float] = {}
         self._optimizer = build_optimizer(
             self._student, settings, may_skip_steps=environment.precision == "fp16"
@@ -214,10 +220,14 @@ class Finetuning:
         return self._batch_size * (training * self._views_per_image + teachers)
 
     @cached_property
+    def _image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self._train.take(torch.arange(1)).resident().images.shape[1:]
+        return channels, height, width
+
+    @cached_property
     def _image_flops(self) -> tuple[ImageFlops, ImageFlops]:
         """Where all parts learn, and where the last layer is probed; counted once, if asked for."""
-        channels, height, width = self._train.take(torch.arange(1)).resident().images.shape[1:]
-        shape = (channels, height, width)
+        shape = self._image_shape
         with kept_mode(self._student):
             self._learning.set_learning(probing=self._probe_fraction > 0)
             probing = count_flops(self._student, shape)

@@ -54,7 +54,54 @@ def freeze_batch_norm(model: nn.Module) -> None:
 # -- What a network draws itself (dropout, stochastic depth), from torch's global generators
 #
 # They are seeded before each step, so that such a network too has the same bits as in a run without
-# stopped, and given back as they were.
+# stopped, and given back as they were.  A finetuning has no such noise: in FMA and ST it would be
+# part of the difference, and without it each objective was better (docs/measurements.md).
+
+
+def drawing_modules(model: nn.Module, images: torch.Tensor) -> list[nn.Module]:
+    """The modules that draw random numbers as a network runs in training mode, as dropout does.
+
+    The network runs once; its modes, buffers and torch's generators are as before afterwards.
+
+    Args:
+        images: (batch, channel, height, width), two or more, on the network's device.
+    """
+    running: list[nn.Module] = []
+    found: dict[nn.Module, None] = {}
+    device = images.device.type
+
+    def state() -> torch.Tensor:
+        return torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state()
+
+    latest = state()
+
+    def note() -> None:
+        nonlocal latest
+        if not torch.equal(now := state(), latest):
+            latest = now
+            if running:
+                found[running[-1]] = None
+
+    def begin(module: nn.Module, _inputs: object) -> None:
+        note()
+        running.append(module)
+
+    def end(_module: nn.Module, _inputs: object, _output: object) -> None:
+        note()
+        running.pop()
+
+    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
+    handles = [module.register_forward_pre_hook(begin) for module in model.modules()]
+    handles += [module.register_forward_hook(end) for module in model.modules()]
+    try:
+        with own_generators(device), kept_mode(model), torch.no_grad():
+            model.train()(images)
+    finally:
+        for buffer, before in buffers.items():
+            buffer.copy_(before)
+        for handle in handles:
+            handle.remove()
+    return list(found)
 
 
 @contextmanager

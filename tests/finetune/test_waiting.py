@@ -40,6 +40,7 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Without what only a GPU has: its global generator; and nothing of it is kept."""
     monkeypatch.setattr(loop, "own_generators", lambda _device: contextlib.nullcontext())
     monkeypatch.setattr(loop, "seed_generators", lambda _seed, _device: None)
+    monkeypatch.setattr(loop, "drawing_modules", lambda _model, _images: [])
     yield
     for kept in (
         digital._jpeg_constants,
