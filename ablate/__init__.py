@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# Read as torch is loaded, also by the workers: threads that wait give their core away.  Beside
+# other work those that spin train at a fraction of the speed (docs/howto/problems.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 if TYPE_CHECKING:
     from ablate import space
     from ablate.api import (

@@ -136,6 +136,21 @@ def test_import_ablate_is_light() -> None:
     assert loaded_by("import ablate.cli.main") == set()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["", "ACTIVE"])
+def test_threads_that_wait_give_their_core_away_unless_asked_not_to(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    code = "import ablate, os; print(os.environ['OMP_WAIT_POLICY'])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"{given or 'PASSIVE'}\n"
+
+
 def test_help_is_light() -> None:
     code = "import ablate.cli.main\ntry: ablate.cli.main.main(['--help'])\nexcept SystemExit: pass"
     assert loaded_by(code) == set()

@@ -109,7 +109,8 @@ def obtain_baseline(
     Args:
         cache: folder that holds `baselines/`.
         base: folder of the study file, for a relative checkpoint and a custom network.
-        environment: its number of threads is part of the key, because it affects bits.
+        environment: its number of threads is part of the key: with another one the same training
+            ends with other bits, and a baseline that is made again must be the same.
         on_epoch: called after each epoch of a training.
         checkpoint_seconds: between two training states; see `SaveInterval`.
 

@@ -12,7 +12,7 @@ import pytest
 from own_study import write_own_study
 
 import ablate
-from ablate.errors import MissingDependencyError
+from ablate.errors import MissingDependencyError, StoppedError
 
 pytest.importorskip("lightning", reason="the extra `lightning` is not installed")
 
@@ -104,12 +104,9 @@ def test_a_stopped_trial_ends_and_a_metric_that_is_not_logged_is_named(
     assert run(write("stopped"), on_trial_end=stop).count("COMPLETE") >= 1
     assert run(write("stopped")).count("COMPLETE") == 2
     wrong = LOOP.replace('"error", "size"]', '"eror", "size"]')
-    record = run(write("wrong", wrong, run={"max_failed_fraction": 1.0}))
-    failure = record.rows[0].failure
-    assert failure is not None
-    assert "metrics: Line must log eror in each epoch, got none. Did you mean error?" in (
-        failure.reason
-    )
+    said = r"metrics: Line must log eror in each epoch, got none\. Did you mean error\?"
+    with pytest.raises(StoppedError, match=said):
+        run(write("wrong", wrong, run={"max_failed_fraction": 1.0}))
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
