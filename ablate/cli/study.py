@@ -261,29 +261,20 @@ def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, An
     ["safetensors", "torch_export", "onnx"],
 )
 @option("--int8", "Of ONNX: in 8 bits, calibrated with validation images and checked on others.")
-@option("--card", "Also write README.md beside the file: a model card in Hugging Face's format.")
 @output_option("FILE", "Output file: .safetensors, .pt2 or .onnx.", required=True)
 @json_option
-def export(
-    study: str, trial: str, *, output: Path, card: bool, as_json: bool, **options: Any
-) -> None:
+def export(study: str, trial: str, *, output: Path, as_json: bool, **options: Any) -> None:
     """Export the finetuned network of a complete trial, or the average of several.
 
     With --alpha, the network between the baseline and that one.
     """
     from ablate.lifecycle.export import asked_trial, export_network
     from ablate.lifecycle.open_study import open_study
-    from ablate.report.card import card_path, write_card
     from ablate.study.mixture import Mixture
 
     opened = open_study(study)
     asked = asked_trial(opened.record, trial, where="--trial")
-    if card:
-        card_path(output)  # refused before the work
     point, int8 = export_network(opened, asked, output, **options)
-    if card:
-        owner = opened.owner(asked)[0] if isinstance(asked, int) else opened
-        write_card(owner, point, int8, output)
     written = str(output.absolute())
     export: dict[str, Any] = {"number": asked, "alpha": point.alpha if point else 1.0}
     if isinstance(asked, Mixture):

@@ -177,13 +177,6 @@ def test_a_mixture_is_exported_loaded_and_evaluated(
         assert (metadata.trials, metadata.alpha) == (several, one.alpha)
         assert one.mixture.name in repr(loaded) or one.alpha != 1
         assert network_name(metadata.training) == one.mixture.name
-    # Its card has its scores, also those of one trial at another alpha than its row's.
-    one = next(one for one in record.mixtures.scored if len(one.trials) == 1)
-    asked = ("--trial", one.mixture.numbers, "--alpha", f"{one.alpha:g}", "-o", file)
-    result = run_here("export", run, *asked, "--card")
-    assert result.returncode == 0, result.stderr
-    shown = f"| Clean accuracy | {100 * one.scores.clean_accuracy:.1f} | "
-    assert shown in (tmp_path / "README.md").read_text()
     best = max(pareto_info(record).front, key=lambda point: point.values[1])
     word = ablate.load_model(run, "best val_robust_accuracy").provenance
     assert network_name(word.training) == best.name
