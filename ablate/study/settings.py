@@ -172,8 +172,8 @@ class DatasetSettings(Settings):
     skip_unreadable: bool = False
     """Leave out image files that cannot be read, and say how many; otherwise they are refused."""
     loading: Literal["resident", "streamed"] = "resident"
-    """`resident`: decoded once, kept as bytes; `streamed`: training images are decoded and cropped
-    in each epoch, by worker processes."""
+    """`resident`: decoded once into a file, whose pages workers share; `streamed`: training images
+    are decoded and cropped in each epoch, by worker processes."""
     loading_workers: Natural = 2
     """Processes that decode streamed images, at most one per core; 0: only the trial's own."""
     crop_scale: PositiveShare | None = None
